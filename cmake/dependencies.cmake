@@ -1,0 +1,48 @@
+# Everything comes from Debian 12's packages. What is missing is named with the package that holds it.
+find_package(PkgConfig QUIET)
+set(missing "")
+
+function(need_pkg var module package)
+    if(PkgConfig_FOUND)
+        pkg_check_modules(${var} QUIET IMPORTED_TARGET GLOBAL ${module})
+    endif()
+    if(NOT ${var}_FOUND)
+        set(missing "${missing} ${package}" PARENT_SCOPE)
+    endif()
+endfunction()
+
+if(NOT PkgConfig_FOUND)
+    set(missing "${missing} pkg-config")
+endif()
+need_pkg(CZMQ "libczmq>=4.2" libczmq-dev)
+need_pkg(ZMQ "libzmq>=4.3.4" libzmq3-dev)
+need_pkg(NGHTTP2 "libnghttp2>=1.52" libnghttp2-dev)
+need_pkg(PROTOBUF_C "libprotobuf-c>=1.4" libprotobuf-c-dev)
+need_pkg(OPENSSL "libcrypto>=3.0" libssl-dev)
+need_pkg(JANSSON "jansson>=2.14" libjansson-dev)
+need_pkg(YAML "yaml-0.1>=0.2" libyaml-dev)
+need_pkg(CMOCKA "cmocka>=1.1" libcmocka-dev)
+
+find_library(LEVELDB_LIBRARY leveldb)
+find_path(LEVELDB_INCLUDE leveldb/c.h)
+if(NOT LEVELDB_LIBRARY OR NOT LEVELDB_INCLUDE)
+    set(missing "${missing} libleveldb-dev")
+endif()
+find_program(PROTOC_C protoc-c)
+if(NOT PROTOC_C)
+    set(missing "${missing} protobuf-c-compiler")
+endif()
+
+if(missing)
+    message(FATAL_ERROR "Missing packages. On Debian 12: apt-get install${missing}")
+endif()
+
+# LevelDB has no pkg-config file in Debian.
+add_library(leveldb_c INTERFACE)
+target_link_libraries(leveldb_c INTERFACE ${LEVELDB_LIBRARY})
+target_include_directories(leveldb_c SYSTEM INTERFACE ${LEVELDB_INCLUDE})
+
+find_program(CCACHE ccache)
+if(CCACHE AND NOT CMAKE_C_COMPILER_LAUNCHER)
+    set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+endif()

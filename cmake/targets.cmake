@@ -1,0 +1,20 @@
+# quoral_library(NAME DIR LINK…): a static library of all .c files of a folder.
+# Files that end in _shell.c touch the outside world (sockets, files, threads, clock); they go to
+# NAME_shell, so that the purity of NAME can be proved on its undefined symbols.
+function(quoral_library name)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+    set(shell ${sources})
+    list(FILTER shell INCLUDE REGEX "_shell\\.c$")
+    list(FILTER sources EXCLUDE REGEX "(_shell|/main)\\.c$")
+    if(sources)
+        add_library(${name} STATIC ${sources})
+        target_link_libraries(${name} PUBLIC quoral_flags ${ARGN})
+    else()
+        add_library(${name} INTERFACE)
+        target_link_libraries(${name} INTERFACE quoral_flags ${ARGN})
+    endif()
+    if(shell)
+        add_library(${name}_shell STATIC ${shell})
+        target_link_libraries(${name}_shell PUBLIC ${name})
+    endif()
+endfunction()
