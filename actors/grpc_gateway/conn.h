@@ -1,0 +1,69 @@
+/* conn: one client connection as bytes in, bytes out: HTTP/2 with gRPC, or HTTP/1.1. Pure.
+ * The gateway's shell owns sockets and the clock and feeds these; fuzzers feed them too. */
+#pragma once
+
+#include "actors/api/api.h"
+#include "messages/buf.h"
+
+typedef struct conn conn_t;
+
+/* The table of calls in progress: gives ids that are never reused while anything may still name
+ * them, and finds the connection and stream behind an id. One per gateway. */
+typedef struct calls calls_t;
+
+typedef struct {
+    /* Bytes from the socket. 0, or 1 = protocol violation: write what output() still has, then close. */
+    int (*input)(conn_t *self, slice_t bytes, uint64_t now_us);
+    /* The next bytes to write; valid until the next call into the connection. Empty = nothing now. */
+    slice_t (*output)(conn_t *self, uint64_t now_us);
+    /* So many of those bytes have been written. */
+    void (*written)(conn_t *self, size_t len);
+    /* Wants more input? False while too much is unsent (back-pressure). */
+    bool (*want_input)(const conn_t *self);
+    /* Everything said and done: close once output() is empty. */
+    bool (*finished)(const conn_t *self);
+    /* Answers for a call of this connection; `stream` is what the connection registered. */
+    void (*message)(conn_t *self, int32_t stream, bytes_t **message_p);
+    void (*finish)(conn_t *self, int32_t stream, grpc_code_t code, const char *text);
+    /* Time-outs: handshake, idle, keepalive. */
+    uint64_t (*deadline)(const conn_t *self);
+    void (*timeout)(conn_t *self, uint64_t now_us);
+    /* No new calls; ends when those in progress have ended (GOAWAY). */
+    void (*drain)(conn_t *self);
+    /* Cancels its calls with api. Nulls the pointer. */
+    void (*destroy)(conn_t **self_p);
+} conn_ops_t;
+
+/* Every connection type begins with this. */
+struct conn {
+    const conn_ops_t *ops;
+};
+
+/* What connections need to reach. */
+typedef struct {
+    api_t *api;
+    calls_t *calls;
+    metrics_t *metrics;
+    size_t max_message_bytes;        /* --max-request-bytes + 512 KiB */
+    uint32_t max_concurrent_streams; /* announced in SETTINGS */
+    uint64_t keepalive_min_us, keepalive_interval_us, keepalive_timeout_us; /* --grpc-keepalive-* */
+} conn_env_t;
+
+calls_t *calls_new(void);
+void calls_destroy(calls_t **self_p);
+uint64_t calls_open(calls_t *self, conn_t *conn, int32_t stream);
+void calls_close(calls_t *self, uint64_t call);
+/* NULL when the call is gone. */
+conn_t *calls_find(const calls_t *self, uint64_t call, int32_t *stream_p);
+
+/* HTTP/2 with gRPC. */
+conn_t *h2_conn_new(const conn_env_t *env, uint64_t now_us);
+
+/* HTTP/1.1: health, version, metrics, diagnostics. The texts that need the whole process come from
+ * functions the shell supplies, so that this stays pure. */
+typedef struct {
+    void *context;
+    void (*metrics_text)(void *context, buf_t *out);     /* Prometheus text 0.0.4 */
+    void (*debug_text)(void *context, const char *page, buf_t *out); /* "" = index, "actors", "wiring"; NULL if off */
+} http_pages_t;
+conn_t *http1_conn_new(const conn_env_t *env, const http_pages_t *pages, uint64_t now_us);

@@ -1,0 +1,25 @@
+/* kinds: the one list of in-process messages. Adding one: a line here, its struct in msg.h, its
+ * release in msg.c, an edge in actors/wiring.c, a handler, a scenario. */
+#pragma once
+
+/* clang-format off */
+#define MSG_KINDS(X) \
+    /* runtime */ \
+    X(CREDIT)        /* receiver -> sender: messages and bytes taken from the edge */ \
+    X(STOP)          /* shell -> core: finish what is in flight, then outbox_stopped() */ \
+    /* election <-> replicator <-> wal_writer: raft-over-actors.md section 4 */ \
+    X(FENCE) X(FENCED) X(OPEN) X(LEAD) X(STEP_DOWN) \
+    X(BOUNCE) X(LEADER_SEEN) X(QUORUM_SEEN) X(DISK_STALL) X(DISK_OK) X(QUERY_POS) X(POS) \
+    X(HARDSTATE) X(HS_DURABLE) X(APPEND_LOG) X(LOG_DURABLE) X(ROLE) \
+    /* log -> store */ \
+    X(COMMITTED) X(APPLIED) X(RESTORED) X(FLUSH) X(FLUSHED) \
+    /* requests */ \
+    X(PROPOSE) X(REJECTED) X(UNKNOWN) X(RESULT) X(READ) X(READ_AT) X(READ_FAIL) \
+    /* leases */ \
+    X(LEASE_APPLIED) X(LEASE_ASK) X(LEASE_ANSWER) \
+    /* watches */ \
+    X(EVENTS) X(WATCH_CREATE) X(WATCH_CANCEL) X(WATCH_PROGRESS) X(WATCH_CONSUMED) X(WATCH_CLOSE) \
+    X(WATCH_OUT) \
+    /* wal_writer <-> its disk (pseudo port) */ \
+    X(DISK_WRITE) X(DISK_DONE)
+/* clang-format on */
