@@ -6,35 +6,40 @@
 #define LIMIT_REQUEST_OVERHEAD_BYTES 524288  /* what a message may exceed it by, as etcd */
 #define LIMIT_TXN_OPS                128     /* default of --max-txn-ops, as etcd */
 #define LIMIT_LEASE_TTL_S            9000000000LL
-#define LIMIT_MESSAGE_DEPTH          32      /* nesting: protobuf-c recurses on the stack without a limit */
-#define LIMIT_MESSAGE_FIELDS         100000  /* protobuf-c spends ~50 bytes on a two-byte field */
-#define LIMIT_APPLY_BACKLOG          5000    /* commit - applied above which proposals are refused, as etcd */
+#define LIMIT_MESSAGE_DEPTH          32 /* nesting: protobuf-c recurses on the stack without a limit */
+#define LIMIT_MESSAGE_FIELDS         100000 /* protobuf-c spends ~50 bytes on a two-byte field */
+#define LIMIT_APPLY_BACKLOG          5000 /* commit - applied above which proposals are refused, as etcd */
 
 /* ---- batches ---- */
-#define LIMIT_SPAN_ENTRIES   1000            /* entries applied as one store batch */
-#define LIMIT_SPAN_BYTES     (4u << 20)      /* one batch must stay far below the write buffer's worth of stall */
-#define LIMIT_APPEND_ENTRIES 4096            /* entries of one APPEND_LOG */
-#define LIMIT_APPEND_BYTES   (8u << 20)      /* bytes of one APPEND_LOG, unless a single entry is larger */
-#define LIMIT_STEP_BURST     64              /* messages a shell steps before it looks at its pipe again */
+#define LIMIT_SPAN_ENTRIES 1000 /* entries applied as one store batch */
+#define LIMIT_SPAN_BYTES                                                                           \
+    (4u << 20) /* one batch must stay far below the write buffer's worth of stall */
+#define LIMIT_APPEND_ENTRIES 4096       /* entries of one APPEND_LOG */
+#define LIMIT_APPEND_BYTES   (8u << 20) /* bytes of one APPEND_LOG, unless a single entry is larger */
+#define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
 
 /* ---- memory ---- */
-#define LIMIT_LOG_BYTES       (64u << 20)    /* log kept in memory for slow followers */
-#define LIMIT_INFLIGHT_BYTES  (64u << 20)    /* proposals accepted and not yet applied */
-#define LIMIT_ANSWER_BYTES    (256u << 20)   /* answers under construction, per gateway */
-#define LIMIT_WATCH_RECENT_BYTES (16u << 20) /* recent events the watch actor keeps in memory */
-#define LIMIT_STREAM_BYTES    (4u << 20)     /* unsent bytes of one stream before its watchers fall back to catch-up */
-#define LIMIT_WATCHERS        1000000        /* per node; about 200 bytes each */
+#define LIMIT_LOG_BYTES          (64u << 20)  /* log kept in memory for slow followers */
+#define LIMIT_INFLIGHT_BYTES     (64u << 20)  /* proposals accepted and not yet applied */
+#define LIMIT_ANSWER_BYTES       (256u << 20) /* answers under construction, per gateway */
+#define LIMIT_WATCH_RECENT_BYTES (16u << 20)  /* recent events the watch actor keeps in memory */
+#define LIMIT_STREAM_BYTES                                                                         \
+    (4u << 20) /* unsent bytes of one stream before its watchers fall back to catch-up */
+#define LIMIT_WATCHERS 1000000 /* per node; about 200 bytes each */
 
 /* ---- reads ---- */
-#define LIMIT_RANGE_SLICE_KEYS  1000         /* keys a range reads before other streams get a turn (about 0.2 ms) */
+#define LIMIT_RANGE_SLICE_KEYS                                                                     \
+    1000 /* keys a range reads before other streams get a turn (about 0.2 ms) */
 #define LIMIT_RANGE_SLICE_BYTES (1u << 20)
-#define LIMIT_CATCHUP_EVENTS    1000         /* events read from the store per catch-up slice */
+#define LIMIT_CATCHUP_EVENTS    1000 /* events read from the store per catch-up slice */
 
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */
-#define LIMIT_CONNECTIONS        10000       /* per gateway; below RLIMIT_NOFILE, checked at start */
-#define LIMIT_HEADER_LIST_BYTES  16384
-#define LIMIT_HEADERS            64
-#define LIMIT_CONTROL_FRAMES_PER_S 100       /* PING, SETTINGS, empty DATA, PRIORITY: then ENHANCE_YOUR_CALM */
+#define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
+#define LIMIT_HEADER_LIST_BYTES 16384
+#define LIMIT_HEADERS           64
+#define LIMIT_CONTROL_FRAMES_PER_S                                                                 \
+    100 /* PING, SETTINGS, empty DATA, PRIORITY: then ENHANCE_YOUR_CALM */
 #define LIMIT_STREAM_RESETS_BURST 200
 #define LIMIT_STREAM_RESETS_PER_S 20
-#define LIMIT_CONNECTION_BYTES   (16u << 20) /* unsent bytes of one connection before it is not read any more */
+#define LIMIT_CONNECTION_BYTES                                                                     \
+    (16u << 20) /* unsent bytes of one connection before it is not read any more */

@@ -166,7 +166,8 @@ static size_t cost_of_events(const msg_events_t *events)
 {
     size_t cost = 0;
     for (size_t i = 0; i < events->count; i++) {
-        cost += sizeof(event_t) + bytes_len(events->items[i].kv) + bytes_len(events->items[i].prev_kv);
+        cost +=
+            sizeof(event_t) + bytes_len(events->items[i].kv) + bytes_len(events->items[i].prev_kv);
     }
     return cost;
 }
@@ -190,7 +191,8 @@ uint32_t msg_cost(const msg_t *self)
     size_t cost = sizeof *self;
     switch (self->kind) {
     case MSG_APPEND_LOG:
-        cost += self->u.append_log.entries.bytes + self->u.append_log.entries.count * sizeof(entry_t);
+        cost +=
+            self->u.append_log.entries.bytes + self->u.append_log.entries.count * sizeof(entry_t);
         break;
     case MSG_COMMITTED:
         cost += self->u.committed.entries.bytes + self->u.committed.entries.count * sizeof(entry_t);
@@ -210,14 +212,17 @@ static int print_fields(const msg_t *self, char *text, size_t size)
 {
     switch (self->kind) {
     case MSG_CREDIT:
-        return snprintf(text, size, " messages=%" PRIu32 " bytes=%" PRIu64, self->u.credit.messages, self->u.credit.bytes);
+        return snprintf(text, size, " messages=%" PRIu32 " bytes=%" PRIu64, self->u.credit.messages,
+                        self->u.credit.bytes);
     case MSG_FENCE:
     case MSG_QUERY_POS:
-        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64, self->u.fence.seq, self->u.fence.term);
+        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64, self->u.fence.seq,
+                        self->u.fence.term);
     case MSG_FENCED:
     case MSG_POS:
-        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64 " last=%" PRIu64 "/%" PRIu64, self->u.position.seq,
-                        self->u.position.term, self->u.position.last_term, self->u.position.last_index);
+        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64 " last=%" PRIu64 "/%" PRIu64,
+                        self->u.position.seq, self->u.position.term, self->u.position.last_term,
+                        self->u.position.last_index);
     case MSG_OPEN:
     case MSG_LEAD:
     case MSG_STEP_DOWN:
@@ -226,40 +231,52 @@ static int print_fields(const msg_t *self, char *text, size_t size)
     case MSG_QUORUM_SEEN: return snprintf(text, size, " term=%" PRIu64, self->u.term.term);
     case MSG_HARDSTATE:
     case MSG_HS_DURABLE:
-        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64 " vote=%" PRIx64, self->u.hardstate.seq,
-                        self->u.hardstate.term, self->u.hardstate.vote);
+        return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64 " vote=%" PRIx64,
+                        self->u.hardstate.seq, self->u.hardstate.term, self->u.hardstate.vote);
     case MSG_APPEND_LOG:
-        return snprintf(text, size, " lsn=%" PRIu64 " first=%" PRIu64 " entries=%zu commit=%" PRIu64, self->u.append_log.lsn,
-                        self->u.append_log.first, self->u.append_log.entries.count, self->u.append_log.commit);
+        return snprintf(text, size,
+                        " lsn=%" PRIu64 " first=%" PRIu64 " entries=%zu commit=%" PRIu64,
+                        self->u.append_log.lsn, self->u.append_log.first,
+                        self->u.append_log.entries.count, self->u.append_log.commit);
     case MSG_LOG_DURABLE: return snprintf(text, size, " lsn=%" PRIu64, self->u.log_durable.lsn);
     case MSG_ROLE:
-        return snprintf(text, size, " term=%" PRIu64 " role=%s leader=%" PRIx64, self->u.role.term, role_name(self->u.role.role),
-                        self->u.role.leader);
+        return snprintf(text, size, " term=%" PRIu64 " role=%s leader=%" PRIx64, self->u.role.term,
+                        role_name(self->u.role.role), self->u.role.leader);
     case MSG_COMMITTED:
-        return snprintf(text, size, " entries=%zu commit=%" PRIu64, self->u.committed.entries.count, self->u.committed.commit);
+        return snprintf(text, size, " entries=%zu commit=%" PRIu64, self->u.committed.entries.count,
+                        self->u.committed.commit);
     case MSG_APPLIED:
     case MSG_FLUSH:
     case MSG_FLUSHED:
-        return snprintf(text, size, " index=%" PRIu64 " revision=%" PRId64, self->u.applied.index, self->u.applied.revision);
+        return snprintf(text, size, " index=%" PRIu64 " revision=%" PRId64, self->u.applied.index,
+                        self->u.applied.revision);
     case MSG_PROPOSE:
-        return snprintf(text, size, " requests=%zu expect_term=%" PRIu64, self->u.propose.count, self->u.propose.expect_term);
+        return snprintf(text, size, " requests=%zu expect_term=%" PRIu64, self->u.propose.count,
+                        self->u.propose.expect_term);
     case MSG_REJECTED:
     case MSG_UNKNOWN:
-        return snprintf(text, size, " requests=%zu error=\"%s\"", self->u.refusal.count, api_error_text(self->u.refusal.error));
+        return snprintf(text, size, " requests=%zu error=\"%s\"", self->u.refusal.count,
+                        api_error_text(self->u.refusal.error));
     case MSG_RESULT: return snprintf(text, size, " results=%zu", self->u.result.count);
     case MSG_READ:
     case MSG_READ_AT:
     case MSG_READ_FAIL:
-        return snprintf(text, size, " read=%" PRIu64 " index=%" PRIu64, self->u.read.read_id, self->u.read.index);
+        return snprintf(text, size, " read=%" PRIu64 " index=%" PRIu64, self->u.read.read_id,
+                        self->u.read.index);
     case MSG_LEASE_APPLIED:
-        return snprintf(text, size, " index=%" PRIu64 " changes=%zu", self->u.lease_applied.index, self->u.lease_applied.count);
-    case MSG_LEASE_ASK: return snprintf(text, size, " lease=%" PRIx64, (uint64_t)self->u.lease_ask.id);
+        return snprintf(text, size, " index=%" PRIu64 " changes=%zu", self->u.lease_applied.index,
+                        self->u.lease_applied.count);
+    case MSG_LEASE_ASK:
+        return snprintf(text, size, " lease=%" PRIx64, (uint64_t)self->u.lease_ask.id);
     case MSG_LEASE_ANSWER:
-        return snprintf(text, size, " lease=%" PRIx64 " ttl=%" PRId64, (uint64_t)self->u.lease_answer.id, self->u.lease_answer.ttl_s);
+        return snprintf(text, size, " lease=%" PRIx64 " ttl=%" PRId64,
+                        (uint64_t)self->u.lease_answer.id, self->u.lease_answer.ttl_s);
     case MSG_EVENTS:
-        return snprintf(text, size, " events=%zu revision=%" PRId64, self->u.events.count, self->u.events.revision);
+        return snprintf(text, size, " events=%zu revision=%" PRId64, self->u.events.count,
+                        self->u.events.revision);
     case MSG_WATCH_CREATE:
-        return snprintf(text, size, " watch=%" PRId64 " start=%" PRId64, self->u.watch_create.watch_id, self->u.watch_create.start_revision);
+        return snprintf(text, size, " watch=%" PRId64 " start=%" PRId64,
+                        self->u.watch_create.watch_id, self->u.watch_create.start_revision);
     case MSG_WATCH_OUT: return snprintf(text, size, " items=%zu", self->u.watch_out.count);
     default: text[0] = '\0'; return 0;
     }

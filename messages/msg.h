@@ -39,7 +39,8 @@ typedef struct {
     uint64_t index;
     uint64_t term;
     entry_type_t type;
-    bytes_t *payload; /* NORMAL: InternalRaftRequest, empty for a no-op; CONFIGURATION: quoral.Configuration */
+    bytes_t *
+        payload; /* NORMAL: InternalRaftRequest, empty for a no-op; CONFIGURATION: quoral.Configuration */
 } entry_t;
 
 /* An array of entries; each holds one reference on its payload. */
@@ -55,61 +56,114 @@ void entries_reserve(entries_t *self, size_t count);
 /* The voters and learners at a point of the log; decoded from quoral.Configuration. */
 typedef struct configuration configuration_t;
 
-typedef struct { uint64_t seq, term; } msg_fence_t;
+typedef struct {
+    uint64_t seq, term;
+} msg_fence_t;
 typedef struct {
     uint64_t seq, term, last_term, last_index;
     bytes_t *configuration; /* encoded quoral.Configuration that votes are counted by */
     uint64_t configuration_index;
 } msg_position_t; /* FENCED and POS */
-typedef struct { uint64_t term; uint64_t member; } msg_term_t; /* OPEN, LEAD, STEP_DOWN, BOUNCE, LEADER_SEEN, QUORUM_SEEN */
-typedef struct { uint64_t age_us; } msg_stall_t;
-typedef struct { uint64_t seq, term, vote; } msg_hardstate_t; /* HARDSTATE, HS_DURABLE */
-typedef struct { uint64_t lsn; uint64_t first; entries_t entries; uint64_t commit; } msg_append_log_t;
-typedef struct { uint64_t lsn; } msg_log_durable_t;
+typedef struct {
+    uint64_t term;
+    uint64_t member;
+} msg_term_t; /* OPEN, LEAD, STEP_DOWN, BOUNCE, LEADER_SEEN, QUORUM_SEEN */
+typedef struct {
+    uint64_t age_us;
+} msg_stall_t;
+typedef struct {
+    uint64_t seq, term, vote;
+} msg_hardstate_t; /* HARDSTATE, HS_DURABLE */
+typedef struct {
+    uint64_t lsn;
+    uint64_t first;
+    entries_t entries;
+    uint64_t commit;
+} msg_append_log_t;
+typedef struct {
+    uint64_t lsn;
+} msg_log_durable_t;
 typedef enum { ROLE_FOLLOWER, ROLE_PRE_CANDIDATE, ROLE_CANDIDATE, ROLE_LEADER } role_t;
 const char *role_name(role_t role);
-typedef struct { uint64_t term; role_t role; uint64_t leader; } msg_role_t; /* leader 0 = unknown */
+typedef struct {
+    uint64_t term;
+    role_t role;
+    uint64_t leader;
+} msg_role_t; /* leader 0 = unknown */
 
 /* ---- store ---- */
-typedef struct { entries_t entries; uint64_t commit; } msg_committed_t;
+typedef struct {
+    entries_t entries;
+    uint64_t commit;
+} msg_committed_t;
 typedef struct {
     uint64_t index, term;
     int64_t revision;
     uint64_t commit; /* highest commit index the applier has heard of */
-} msg_applied_t; /* APPLIED, FLUSH and FLUSHED (index only) */
-typedef struct { shared_t *store; uint64_t index; int64_t revision; } msg_restored_t; /* store: kv_t */
+} msg_applied_t;     /* APPLIED, FLUSH and FLUSHED (index only) */
+typedef struct {
+    shared_t *store;
+    uint64_t index;
+    int64_t revision;
+} msg_restored_t; /* store: kv_t */
 
 /* ---- requests ---- */
-typedef struct { uint64_t req_id; bytes_t *payload; } proposal_t;
+typedef struct {
+    uint64_t req_id;
+    bytes_t *payload;
+} proposal_t;
 typedef struct {
     proposal_t *items;
     size_t count;
     uint64_t expect_term; /* 0 = any; else refused unless this very term is led (lease revoke) */
 } msg_propose_t;
-typedef struct { uint64_t *req_ids; size_t count; api_error_t error; } msg_refusal_t; /* REJECTED, UNKNOWN */
+typedef struct {
+    uint64_t *req_ids;
+    size_t count;
+    api_error_t error;
+} msg_refusal_t; /* REJECTED, UNKNOWN */
 typedef struct {
     uint64_t req_id;
     api_error_t error;
     int64_t revision; /* header.revision */
     bytes_t *body;    /* the answer's fields after the header, wire-ready; or NULL */
 } result_t;
-typedef struct { result_t *items; size_t count; } msg_result_t;
-typedef struct { uint64_t read_id; uint64_t index; api_error_t error; } msg_read_t; /* READ, READ_AT, READ_FAIL */
+typedef struct {
+    result_t *items;
+    size_t count;
+} msg_result_t;
+typedef struct {
+    uint64_t read_id;
+    uint64_t index;
+    api_error_t error;
+} msg_read_t; /* READ, READ_AT, READ_FAIL */
 
 /* ---- leases ---- */
 typedef enum { LEASE_GRANTED, LEASE_REVOKED } lease_change_type_t;
-typedef struct { lease_change_type_t type; int64_t id; int64_t ttl_s; } lease_change_t;
-typedef struct { uint64_t index; lease_change_t *items; size_t count; } msg_lease_applied_t;
+typedef struct {
+    lease_change_type_t type;
+    int64_t id;
+    int64_t ttl_s;
+} lease_change_t;
+typedef struct {
+    uint64_t index;
+    lease_change_t *items;
+    size_t count;
+} msg_lease_applied_t;
 typedef enum { LEASE_OP_KEEPALIVE, LEASE_OP_TIME_TO_LIVE, LEASE_OP_LIST } lease_op_t;
-typedef struct { uint64_t req_id; lease_op_t op; int64_t id; } msg_lease_ask_t;
+typedef struct {
+    uint64_t req_id;
+    lease_op_t op;
+    int64_t id;
+} msg_lease_ask_t;
 typedef struct {
     uint64_t req_id;
     lease_op_t op;
     api_error_t error;
     int64_t id;
-    int64_t ttl_s;        /* KEEPALIVE: granted TTL or 0; TIME_TO_LIVE: remaining, -1 = unknown */
+    int64_t ttl_s; /* KEEPALIVE: granted TTL or 0; TIME_TO_LIVE: remaining, -1 = unknown */
     int64_t granted_ttl_s;
-    int64_t *ids;         /* LIST, sorted by expiry */
+    int64_t *ids; /* LIST, sorted by expiry */
     size_t id_count;
 } msg_lease_answer_t;
 
@@ -135,15 +189,16 @@ typedef struct {
     int64_t watch_id;
     bytes_t *key, *range_end; /* as the API spells intervals; range_end may be NULL */
     int64_t start_revision;   /* 0 = from head_revision + 1 */
-    int64_t head_revision;    /* what the gateway has seen: answered only once watch has processed it */
-    unsigned flags;           /* WATCH_… */
+    int64_t
+        head_revision; /* what the gateway has seen: answered only once watch has processed it */
+    unsigned flags;    /* WATCH_… */
 } msg_watch_create_t;
 typedef struct {
     uint64_t stream;
-    int64_t watch_id;       /* CANCEL */
-    int64_t head_revision;  /* PROGRESS */
-    uint64_t bytes;         /* CONSUMED: of this stream's events, written to the client's socket */
-} msg_watch_stream_t; /* WATCH_CANCEL, WATCH_PROGRESS, WATCH_CONSUMED, WATCH_CLOSE */
+    int64_t watch_id;      /* CANCEL */
+    int64_t head_revision; /* PROGRESS */
+    uint64_t bytes;        /* CONSUMED: of this stream's events, written to the client's socket */
+} msg_watch_stream_t;      /* WATCH_CANCEL, WATCH_PROGRESS, WATCH_CONSUMED, WATCH_CLOSE */
 typedef enum {
     WATCH_ITEM_CREATED,   /* revision = current */
     WATCH_ITEM_EVENTS,    /* events = wire bytes of WatchResponse field 11, whole revisions */
@@ -158,18 +213,29 @@ typedef struct {
     int64_t revision; /* of the answer's header, COMPACTED apart */
     bytes_t *events;  /* shared by all watchers that see the same */
 } watch_item_t;
-typedef struct { watch_item_t *items; size_t count; } msg_watch_out_t;
+typedef struct {
+    watch_item_t *items;
+    size_t count;
+} msg_watch_out_t;
 
 /* ---- the WAL writer's disk: batches of bytes in, completion out ---- */
 typedef struct {
     uint64_t id;
     bytes_t *batch;          /* what to append to the current segment */
     bytes_t *segment_header; /* not NULL: first start a new segment with these bytes */
-    uint64_t purge_below;    /* delete whole segments whose entries all lie below this index; 0 = none */
+    uint64_t
+        purge_below; /* delete whole segments whose entries all lie below this index; 0 = none */
 } msg_disk_write_t;
-typedef struct { uint64_t id; uint64_t segment_bytes; uint64_t micros; } msg_disk_done_t;
+typedef struct {
+    uint64_t id;
+    uint64_t segment_bytes;
+    uint64_t micros;
+} msg_disk_done_t;
 
-typedef struct { uint32_t messages; uint64_t bytes; } msg_credit_t;
+typedef struct {
+    uint32_t messages;
+    uint64_t bytes;
+} msg_credit_t;
 
 /* ---- one message ---- */
 typedef struct msg {

@@ -31,7 +31,8 @@ struct kv_reader {
     int (*get)(const kv_reader_t *self, slice_t key, kv_value_t *value);
     kv_iter_t *(*iter)(const kv_reader_t *self);
 };
-int kv_get(const kv_reader_t *reader, slice_t key, kv_value_t *value) __attribute__((warn_unused_result));
+int kv_get(const kv_reader_t *reader, slice_t key, kv_value_t *value)
+    __attribute__((warn_unused_result));
 
 /* Iterators start invalid; key and value stay valid until the next move. Destroy them before the
  * snapshot they read. */

@@ -17,19 +17,19 @@
 
 typedef struct {
     uint64_t applied_index;
-    uint64_t term;          /* of the entry at applied_index */
-    int64_t revision;       /* 1 on a fresh store */
-    int64_t compacted;      /* -1 on a fresh store */
+    uint64_t term;     /* of the entry at applied_index */
+    int64_t revision;  /* 1 on a fresh store */
+    int64_t compacted; /* -1 on a fresh store */
 } mvcc_head_t;
 
 typedef struct {
     int64_t create_revision;
     int64_t mod_revision;
-    int64_t sub;            /* position within mod_revision */
+    int64_t sub; /* position within mod_revision */
     int64_t version;
     int64_t lease;
     slice_t value;
-    slice_t wire;           /* fields 2..6 of mvccpb.KeyValue, as stored */
+    slice_t wire; /* fields 2..6 of mvccpb.KeyValue, as stored */
 } mvcc_record_t;
 
 /* Outcomes beyond 0 and < 0 are api_error_t values of messages/errors.h (API_COMPACTED, ...). */
@@ -41,16 +41,23 @@ typedef struct {
 } mvcc_interval_t;
 
 typedef enum { SORT_NONE = 0, SORT_ASCEND = 1, SORT_DESCEND = 2 } mvcc_sort_order_t;
-typedef enum { SORT_KEY = 0, SORT_VERSION = 1, SORT_CREATE = 2, SORT_MOD = 3, SORT_VALUE = 4 } mvcc_sort_target_t;
+typedef enum {
+    SORT_KEY = 0,
+    SORT_VERSION = 1,
+    SORT_CREATE = 2,
+    SORT_MOD = 3,
+    SORT_VALUE = 4
+} mvcc_sort_target_t;
 
 /* RangeRequest (contract section 3.1), already validated. Slices are borrowed. */
 typedef struct {
     mvcc_interval_t interval;
-    int64_t limit;          /* <= 0: none */
-    int64_t revision;       /* <= 0: latest */
+    int64_t limit;    /* <= 0: none */
+    int64_t revision; /* <= 0: latest */
     mvcc_sort_order_t sort_order;
     mvcc_sort_target_t sort_target;
     bool keys_only;
     bool count_only;
-    int64_t min_mod_revision, max_mod_revision, min_create_revision, max_create_revision; /* 0 = off */
+    int64_t min_mod_revision, max_mod_revision, min_create_revision,
+        max_create_revision; /* 0 = off */
 } mvcc_range_t;

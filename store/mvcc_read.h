@@ -37,8 +37,8 @@ int64_t mvcc_cursor_emitted(const mvcc_cursor_t *self);
 slice_t mvcc_cursor_last_key(const mvcc_cursor_t *self);
 
 /* All of a range at once, as fields 2..4 of RangeResponse. 0, API_COMPACTED, API_FUTURE_REVISION, < 0. */
-int mvcc_range(const kv_reader_t *reader, const mvcc_head_t *head, const mvcc_range_t *range, buf_t *out)
-    __attribute__((warn_unused_result));
+int mvcc_range(const kv_reader_t *reader, const mvcc_head_t *head, const mvcc_range_t *range,
+               buf_t *out) __attribute__((warn_unused_result));
 
 /* ---- history, for watches that start in the past ---- */
 typedef struct {
@@ -46,8 +46,8 @@ typedef struct {
     int64_t revision;
     int64_t sub;
     slice_t key;
-    slice_t kv;       /* wire bytes of the event's mvccpb.KeyValue (DELETE: key and mod_revision only) */
-    slice_t prev_kv;  /* wire bytes of the KeyValue before; empty if none or compacted */
+    slice_t kv; /* wire bytes of the event's mvccpb.KeyValue (DELETE: key and mod_revision only) */
+    slice_t prev_kv; /* wire bytes of the KeyValue before; empty if none or compacted */
 } mvcc_event_t;
 /* Called for each event in (revision, sub) order; slices are valid during the call. Non-zero stops. */
 typedef int (*mvcc_event_fn)(void *context, const mvcc_event_t *event);
@@ -56,13 +56,16 @@ typedef int (*mvcc_event_fn)(void *context, const mvcc_event_t *event);
  * not delivered (to + 1 when done). `want_prev` false saves the look-up. API_COMPACTED when
  * from < compacted (from == compacted is readable). */
 int mvcc_events(const kv_reader_t *reader, const mvcc_head_t *head, int64_t from, int64_t to,
-                const mvcc_interval_t *intervals, size_t interval_count, bool want_prev, size_t max_rows,
-                mvcc_event_fn fn, void *context, int64_t *next_p) __attribute__((warn_unused_result));
+                const mvcc_interval_t *intervals, size_t interval_count, bool want_prev,
+                size_t max_rows, mvcc_event_fn fn, void *context, int64_t *next_p)
+    __attribute__((warn_unused_result));
 
 /* ---- leases as data ---- */
-int mvcc_lease_ttl(const kv_reader_t *reader, int64_t id, int64_t *ttl_s) __attribute__((warn_unused_result));
+int mvcc_lease_ttl(const kv_reader_t *reader, int64_t id, int64_t *ttl_s)
+    __attribute__((warn_unused_result));
 typedef int (*mvcc_lease_fn)(void *context, int64_t id, int64_t ttl_s);
-int mvcc_leases(const kv_reader_t *reader, mvcc_lease_fn fn, void *context) __attribute__((warn_unused_result));
+int mvcc_leases(const kv_reader_t *reader, mvcc_lease_fn fn, void *context)
+    __attribute__((warn_unused_result));
 typedef int (*mvcc_key_fn)(void *context, slice_t key);
 int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, mvcc_key_fn fn, void *context)
     __attribute__((warn_unused_result));

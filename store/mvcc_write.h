@@ -33,17 +33,19 @@ typedef struct {
 int mvcc_put_check(mvcc_t *self, const mvcc_put_t *put) __attribute__((warn_unused_result));
 /* 0 or < 0. If prev is not NULL and the key existed, its KeyValue is appended as wire bytes (without
  * a tag) and *existed is true. */
-int mvcc_put(mvcc_t *self, const mvcc_put_t *put, buf_t *prev, bool *existed) __attribute__((warn_unused_result));
-/* prev_kvs: NULL or each KeyValue appended as a field number 3 (prev_kvs of DeleteRangeResponse). */
-int mvcc_delete_range(mvcc_t *self, const mvcc_interval_t *interval, int64_t *deleted, buf_t *prev_kvs)
+int mvcc_put(mvcc_t *self, const mvcc_put_t *put, buf_t *prev, bool *existed)
     __attribute__((warn_unused_result));
+/* prev_kvs: NULL or each KeyValue appended as a field number 3 (prev_kvs of DeleteRangeResponse). */
+int mvcc_delete_range(mvcc_t *self, const mvcc_interval_t *interval, int64_t *deleted,
+                      buf_t *prev_kvs) __attribute__((warn_unused_result));
 /* API_LEASE_EXISTS */
 int mvcc_lease_grant(mvcc_t *self, int64_t id, int64_t ttl_s) __attribute__((warn_unused_result));
 /* Removes the lease and deletes its keys, sorted, in one revision. API_LEASE_NOT_FOUND. */
 int mvcc_lease_revoke(mvcc_t *self, int64_t id) __attribute__((warn_unused_result));
 /* Logical compaction: from now on reads below `revision` fail. API_COMPACTED, API_FUTURE_REVISION. */
 int mvcc_compact(mvcc_t *self, int64_t revision) __attribute__((warn_unused_result));
-int mvcc_meta_put(mvcc_t *self, const char *name, slice_t value) __attribute__((warn_unused_result));
+int mvcc_meta_put(mvcc_t *self, const char *name, slice_t value)
+    __attribute__((warn_unused_result));
 
 /* ---- the span ---- */
 /* Events of the entries since the last commit, in (revision, sub) order; valid until the commit. */
@@ -54,7 +56,7 @@ typedef struct {
     bytes_t *kv;       /* wire bytes of mvccpb.KeyValue */
     size_t key_offset; /* where the key's bytes start in kv */
     size_t key_len;
-    bytes_t *prev_kv;  /* or NULL */
+    bytes_t *prev_kv; /* or NULL */
 } mvcc_change_t;
 size_t mvcc_change_count(const mvcc_t *self);
 /* Moves the changes out; array and references are the caller's. NULL when there are none. */

@@ -26,8 +26,8 @@ typedef struct {
 
 typedef struct {
     uint64_t cluster_id, member_id;
-    uint64_t origin;            /* random per start: marks our requests in the log (InternalRaftRequest.ID) */
-    const char *name;           /* this member's, published with client_urls once there is a leader */
+    uint64_t origin;  /* random per start: marks our requests in the log (InternalRaftRequest.ID) */
+    const char *name; /* this member's, published with client_urls once there is a leader */
     const char *const *client_urls;
     size_t client_url_count;
     size_t max_request_bytes;
@@ -35,7 +35,7 @@ typedef struct {
     uint64_t request_timeout_us; /* 5 s + 2 x election timeout */
     uint64_t progress_notify_us; /* --watch-progress-notify-interval */
     int64_t lease_ttl_min_s;
-    uint64_t seed;               /* for lease ids */
+    uint64_t seed; /* for lease ids */
 } api_cfg_t;
 
 api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics);
@@ -60,8 +60,9 @@ void api_call_sent(api_t *self, uint64_t call, size_t bytes);
 
 /* What gateways show outside gRPC (contract section 11). */
 typedef struct {
-    bool serving;      /* the store is restored and a leader is known: "ready to serve client requests" */
-    uint64_t leader;   /* 0 = none */
+    bool
+        serving; /* the store is restored and a leader is known: "ready to serve client requests" */
+    uint64_t leader; /* 0 = none */
     uint64_t term;
     role_t role;
     int64_t revision;

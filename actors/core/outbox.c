@@ -34,7 +34,8 @@ outbox_t *outbox_new(actor_id_t self, const outbox_edge_t *edges, size_t count)
     box->owner = self;
     for (size_t i = 0; i < count; i++) {
         assert(edges[i].to > ACTOR_NONE && edges[i].to <= ACTOR_COUNT);
-        assert(edges[i].policy == EDGE_FREE || (edges[i].messages_max > 0 && edges[i].bytes_max > 0));
+        assert(edges[i].policy == EDGE_FREE ||
+               (edges[i].messages_max > 0 && edges[i].bytes_max > 0));
         box->edges[edges[i].to].rule = edges[i];
     }
     return box;
@@ -163,7 +164,8 @@ static char *format_text(const char *format, va_list args)
 
 void outbox_log(outbox_t *self, log_level_t level, const char *text, const char *fields, ...)
 {
-    self->lines = xgrow(self->lines, &self->line_capacity, self->line_count + 1, sizeof *self->lines);
+    self->lines =
+        xgrow(self->lines, &self->line_capacity, self->line_count + 1, sizeof *self->lines);
     outbox_line_t *line = &self->lines[self->line_count++];
     line->level = level;
     line->text = xstrdup(text);

@@ -13,11 +13,11 @@ typedef struct outbox outbox_t;
 
 /* What a sender does when an edge has no room (documented in the wiring table, acted on by cores). */
 typedef enum {
-    EDGE_FREE,     /* no credits: bounded by earlier ones */
-    EDGE_REFUSE,   /* tells its client "too many requests" */
-    EDGE_HOLD,     /* stops taking work itself: such edges form no cycle */
-    EDGE_KEEP,     /* keeps it in its own bounded state and goes on taking messages */
-    EDGE_CATCH_UP  /* lets the consumer fall back to reading from the store */
+    EDGE_FREE,    /* no credits: bounded by earlier ones */
+    EDGE_REFUSE,  /* tells its client "too many requests" */
+    EDGE_HOLD,    /* stops taking work itself: such edges form no cycle */
+    EDGE_KEEP,    /* keeps it in its own bounded state and goes on taking messages */
+    EDGE_CATCH_UP /* lets the consumer fall back to reading from the store */
 } edge_policy_t;
 
 typedef struct {
@@ -27,7 +27,7 @@ typedef struct {
     uint64_t bytes_max;
 } outbox_edge_t;
 
-typedef enum { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_FATAL } log_level_t;
+typedef enum { LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR, LEVEL_FATAL } log_level_t;
 
 /* For the runner. */
 outbox_t *outbox_new(actor_id_t self, const outbox_edge_t *edges, size_t count);
@@ -45,7 +45,10 @@ const outbox_line_t *outbox_next_line(outbox_t *self);
 const char *outbox_fatal_text(const outbox_t *self); /* NULL = all is well */
 bool outbox_is_stopped(const outbox_t *self);
 /* What is in flight on an edge, for diagnostics. */
-typedef struct { uint32_t messages; uint64_t bytes; } outbox_load_t;
+typedef struct {
+    uint32_t messages;
+    uint64_t bytes;
+} outbox_load_t;
 outbox_load_t outbox_load(const outbox_t *self, actor_id_t to);
 
 /* For cores. */

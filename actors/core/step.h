@@ -10,7 +10,8 @@
 
 typedef struct {
     uint64_t now_us; /* monotonic, microseconds; read once per turn of the shell */
-    msg_t *msg;      /* borrowed for the step, parts may be moved out; NULL = end of burst: flush, check deadlines */
+    msg_t *
+        msg; /* borrowed for the step, parts may be moved out; NULL = end of burst: flush, check deadlines */
 } step_in_t;
 
 typedef struct {

@@ -63,7 +63,8 @@ conn_t *h2_conn_new(const conn_env_t *env, uint64_t now_us);
  * functions the shell supplies, so that this stays pure. */
 typedef struct {
     void *context;
-    void (*metrics_text)(void *context, buf_t *out);     /* Prometheus text 0.0.4 */
-    void (*debug_text)(void *context, const char *page, buf_t *out); /* "" = index, "actors", "wiring"; NULL if off */
+    void (*metrics_text)(void *context, buf_t *out); /* Prometheus text 0.0.4 */
+    void (*debug_text)(void *context, const char *page,
+                       buf_t *out); /* "" = index, "actors", "wiring"; NULL if off */
 } http_pages_t;
 conn_t *http1_conn_new(const conn_env_t *env, const http_pages_t *pages, uint64_t now_us);

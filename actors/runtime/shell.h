@@ -1,0 +1,60 @@
+/* shell: runs an actor core on a thread of its own: mailbox in, outbox out, the clock read once per
+ * turn. One generic loop serves every actor; an actor that owns sockets of its own (the gateway)
+ * brings its loop and calls runtime_turn. Main creates all runtimes, connects them, starts them by
+ * stage, stops them in reverse. */
+#pragma once
+
+#include <czmq.h>
+
+#include "actors/core/metrics.h"
+#include "actors/core/step.h"
+
+typedef struct runtime runtime_t;
+
+typedef struct {
+    actor_id_t id;
+    const core_ops_t *ops;
+    void *core; /* the runtime destroys it */
+    metrics_t *metrics;
+    /* Carries out a message to a pseudo port, blocking; the core is stepped with *done_p. < 0 with
+     * *error_p (a text, yours to give) stops the node. NULL for actors without one. */
+    int (*port)(void *context, const msg_t *request, msg_t **done_p, char **error_p);
+    void *port_context;
+    void (*log)(log_level_t level, actor_id_t actor, const char *text, const char *fields);
+    /* The actor's own loop instead of the generic one, or NULL; returns when runtime_ended(). */
+    void (*loop)(runtime_t *self, void *context);
+    void *loop_context;
+} runtime_cfg_t;
+
+/* ---- main's side ---- */
+runtime_t *runtime_new(const runtime_cfg_t *cfg); /* binds the mailboxes */
+void runtime_connect(runtime_t *self);            /* when all are bound: one socket per edge */
+void runtime_start(runtime_t *self);              /* returns when the thread runs */
+/* Asks the core to finish (MSG_STOP) and waits until it says it has. */
+void runtime_stop(runtime_t *self);
+/* Ends the thread; call for all before runtime_destroy of any. */
+void runtime_join(runtime_t *self);
+void runtime_destroy(runtime_t **self_p);
+
+/* ---- the actor's side, for loops of their own ---- */
+/* One turn: steps the core with a bounded burst of waiting messages, then once with NULL, and
+ * carries out its outbox. Returns the number of messages handled. */
+size_t runtime_turn(runtime_t *self, uint64_t now_us);
+uint64_t runtime_deadline(const runtime_t *self);
+/* Descriptors for epoll: mailbox and control pipe. Edge-triggered: ask runtime_pending before sleeping. */
+enum { RUNTIME_FDS = 2 };
+void runtime_fds(const runtime_t *self, int fds[RUNTIME_FDS]);
+bool runtime_pending(const runtime_t *self);
+/* Looks at the control pipe. True = leave the loop. */
+bool runtime_ended(runtime_t *self);
+bool runtime_stopping(const runtime_t *self); /* MSG_STOP has been delivered */
+void *runtime_core(const runtime_t *self);
+
+/* ---- diagnostics: read from any thread ---- */
+typedef struct {
+    uint64_t turns, messages, busy_us, step_max_us, started_us;
+} runtime_stats_t;
+runtime_stats_t runtime_stats(const runtime_t *self);
+actor_id_t runtime_id(const runtime_t *self);
+/* What is in flight from this actor to another, as of its last turn. */
+outbox_load_t runtime_load(const runtime_t *self, actor_id_t to);
