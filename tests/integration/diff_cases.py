@@ -1,0 +1,2 @@
+def run_cases(pair, fresh, only):
+    return 0

@@ -1,0 +1,214 @@
+#!/usr/bin/python3
+"""The same random script against the reference etcd and the server under test; every answer is compared.
+
+    differential.py --server build/release/quorald [--seed 1 --seeds 5 --ops 50000]
+
+Ends with 0 only if there was no difference. A difference is printed with seed, operation number, request and both
+answers; the same --seed with --seeds 1 and the same --ops/--seeds ratio repeats it.
+"""
+
+import random
+import shutil
+import sys
+import time
+
+import support
+from diff_canon import rpc
+from diff_cases import run_cases
+from diff_pair import Answer, Diverged, Pair, error_answer
+from diff_script import Script
+from diff_watch import Recorder, WatchSession, hammer
+
+EXPIRY_KEYS = [b"expiring/1", b"expiring/2", b"expiring/3"]
+
+
+def keep_alive(pair, script):
+    """Several ids in one stream; the answers come in order."""
+    method = "etcdserverpb.Lease/LeaseKeepAlive"
+    ids = [script.lease() for _ in range(script.rng.randint(1, 4))]
+    requests = [rpc.LeaseKeepAliveRequest(ID=i) for i in ids]
+    calls = (pair.a.stream(method)(iter([r.SerializeToString() for r in requests])),
+             pair.b.stream(method)(iter([pair.for_b(r) for r in requests])))
+    answers = []
+    for call in calls:
+        got = []
+        try:
+            got.extend(Answer("OK", "", data) for data in call)
+        except Exception as e:  # pylint: disable=broad-except
+            got.append(error_answer(e))
+        answers.append(got)
+    if len(answers[0]) != len(answers[1]):
+        pair.differ("LeaseKeepAlive: number of answers", repr(ids), str(len(answers[0])), str(len(answers[1])))
+    for request, a, b in zip(requests, *answers):
+        pair.count("LeaseKeepAlive", a)
+        pair.compare(method, request, a, b)
+
+
+def grant_and_revoke_short(pair, script):
+    """TTLs below the minimum are raised; such leases would end during the run, so they are revoked at once."""
+    ttl = script.rng.choice([0, -1, 1, 2, 3, -2 ** 63])
+    grant = rpc.LeaseGrantRequest(TTL=ttl, ID=500000 + script.rng.randrange(1000))
+    pair.call("etcdserverpb.Lease/LeaseGrant", grant)
+    pair.call("etcdserverpb.Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=grant.ID))
+
+
+def write(pair, script, session):
+    if script.maybe(1):
+        grant_and_revoke_short(pair, script)
+        return
+    method, request = script.write()
+    if method.endswith("/Compact"):
+        session.settle()
+    sent = pair.send(method, request)
+    answer, message = pair.receive(sent)
+    if method.endswith("/LeaseGrant") and answer.ok and request.ID == 0:
+        # The servers chose their own ids: from here on they are one lease to us.
+        other = rpc.LeaseGrantResponse.FromString(sent[3].result())
+        if other.ID <= 0 or message.ID <= 0:
+            pair.differ("a chosen lease id must be positive", request, str(message.ID), str(other.ID))
+        pair.lease_ids[message.ID] = other.ID
+    script.learn(method, request, message)
+
+
+def run_script(pair, seed, ops, old):
+    """The random part: returns the number of watch events that were compared."""
+    rng = random.Random(seed)
+    script = Script(rng, old)
+    pair.seed = seed
+    recorder = Recorder(pair.a, pair.canon_a)
+    session = WatchSession(pair, script, recorder)
+    events = 0
+    steps_in_session = 0
+    begin = pair.ops
+    while pair.ops - begin < ops:
+        r = rng.random()
+        if r < 0.25:
+            sent = [pair.send(*script.read()) for _ in range(rng.randint(4, 16))]
+            for one in sent:
+                pair.receive(one)
+        elif r < 0.85:
+            write(pair, script, session)
+        elif r < 0.87:
+            keep_alive(pair, script)
+        elif r < 0.95:
+            session.create()
+        elif r < 0.975:
+            session.cancel()
+        elif r < 0.985:
+            session.progress()
+        elif r < 0.99:
+            session.nothing()
+        else:
+            session.checkpoint()
+        steps_in_session += 1
+        if steps_in_session > 300 or len(session.watchers) > 16 or session.broken:
+            events += session.events()
+            session.close()
+            session = WatchSession(pair, script, recorder)
+            steps_in_session = 0
+    events += session.events()
+    session.close()
+    recorder.stream.close()
+    return events
+
+
+def check_expiry(pair):
+    """A lease that runs out deletes its keys, in one revision, on both. Waits about three seconds."""
+    pair.call("etcdserverpb.Lease/LeaseGrant", rpc.LeaseGrantRequest(TTL=2, ID=424242))
+    for key in EXPIRY_KEYS:
+        pair.call("etcdserverpb.KV/Put", rpc.PutRequest(key=key, value=b"x", lease=424242))
+    everything = rpc.RangeRequest(key=b"expiring/", range_end=b"expiring0")
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        left = [len(rpc.RangeResponse.FromString(c.unary("etcdserverpb.KV/Range")(
+            everything.SerializeToString())).kvs) for c in (pair.a, pair.b)]
+        if left == [0, 0]:
+            break
+        if any(n not in (0, len(EXPIRY_KEYS)) for n in left):
+            pair.differ("expiry deletes all keys in one revision", everything, str(left[0]), str(left[1]))
+        time.sleep(0.02)
+    pair.call("etcdserverpb.KV/Range", everything)
+    pair.call("etcdserverpb.Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=424242, keys=True))
+
+
+def run_seed(options, etcd, seed, ops, totals):
+    directory = support.scratch("differential", in_memory=True)
+    servers = [support.Server(etcd, directory + "/reference", label="reference"),
+               support.Server(options.server, directory + "/server", label="server")]
+    pair = None
+    try:
+        for s in servers:
+            s.start(wait=False)
+        for s in servers:
+            s.wait_ready(30)
+        pair = Pair(servers[0].target, servers[1].target, seed, options.max_differences)
+        try:
+            if options.part in ("all", "cases"):
+                totals["cases"] = run_cases(pair, lambda: fresh_pair(options, etcd, seed), options.case)
+            if options.part in ("all", "script"):
+                totals["events"] += run_script(pair, seed, ops, totals["old"])
+                check_expiry(pair)
+            if options.part in ("all", "hammer"):
+                run_hammer(pair, options, totals)
+        except Diverged as e:
+            print("seed %d stopped after %d operations: %s" % (seed, pair.ops, e))
+            totals["stopped"] += 1
+        for s in servers:
+            if not s.alive():
+                print("seed %d: the %s ended with %s:\n%s" % (seed, s.label, s.process.returncode, s.tail()))
+                totals["differences"] += 1
+        totals["ops"] += pair.ops
+        totals["differences"] += pair.differences
+        for name in ("kinds", "errors"):
+            for k, v in getattr(pair, name).items():
+                totals[name][k] = totals[name].get(k, 0) + v
+    finally:
+        if pair:
+            pair.close()
+        for s in servers:
+            s.stop()
+        if not options.keep:
+            shutil.rmtree(directory)
+
+
+def run_hammer(pair, options, totals):
+    for name, calls, canon in (("reference", pair.a, pair.canon_a), ("server", pair.b, pair.canon_b)):
+        count, problems = hammer(calls, canon, 4, options.hammer, name)
+        totals["hammer " + name] = totals.get("hammer " + name, 0) + count
+        for problem in problems[:5]:
+            print("watch from now: " + problem)
+        totals["differences"] += len(problems)
+
+
+def main():
+    parser = support.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=5, help="how many; the operations are divided among them")
+    parser.add_argument("--ops", type=int, default=50000)
+    parser.add_argument("--hammer", type=int, default=100, help="rounds per thread and seed of the watch loop")
+    parser.add_argument("--part", choices=("all", "cases", "script", "hammer"), default="all")
+    parser.add_argument("--case", help="only the named cases that contain this text")
+    parser.add_argument("--max-differences", type=int, default=10, help="per seed")
+    parser.add_argument("--keep", action="store_true", help="keep the data directories")
+    options = support.parse(parser)
+    version, etcd, _ = support.reference()
+    print("reference: etcd %s (%s)" % (version, etcd))
+    totals = {"ops": 0, "differences": 0, "events": 0, "cases": 0, "stopped": 0, "old": version.startswith("3.4"), "kinds": {}, "errors": {}}
+    begin = time.monotonic()
+    for seed in range(options.seed, options.seed + options.seeds):
+        run_seed(options, etcd, seed, options.ops // options.seeds, totals)
+        print("seed %d done: %d operations, %d events, %d differences so far" % (
+            seed, totals["ops"], totals["events"], totals["differences"]), flush=True)
+    print("operations by kind: " + ", ".join("%s %d" % item for item in sorted(totals["kinds"].items())))
+    print("errors seen: " + "; ".join("%s ×%d" % item for item in sorted(totals["errors"].items(), key=lambda x: -x[1])[:40]))
+    print("watch from now: %d rounds on the reference, %d on the server" % (
+        totals.get("hammer reference", 0), totals.get("hammer server", 0)))
+    print("%d operations, %d watch events, %d named cases over %d seeds in %.0f s: %d differences" % (
+        totals["ops"], totals["events"], totals["cases"], options.seeds, time.monotonic() - begin,
+        totals["differences"]))
+    enough = options.part != "all" or options.case or (totals["ops"] >= options.ops and totals["events"] > 0)
+    sys.exit(0 if totals["differences"] == 0 and not totals["stopped"] and enough else 1)
+
+
+if __name__ == "__main__":
+    main()
