@@ -24,8 +24,7 @@ const wiring_edge_t wiring_edges[] = {
     /* from      to          mailbox          kinds */
     {ELECTION,   REPLICATOR, MAILBOX_CONTROL, {MSG_FENCE, MSG_OPEN, MSG_LEAD, MSG_STEP_DOWN, MSG_QUERY_POS},
      EDGE_FREE, 0, 0, "one term change at a time"},
-    {REPLICATOR, ELECTION,   MAILBOX_CONTROL, {MSG_FENCED, MSG_POS, MSG_BOUNCE, MSG_LEADER_SEEN, MSG_QUORUM_SEEN,
-                                               MSG_DISK_STALL, MSG_DISK_OK},
+    {REPLICATOR, ELECTION,   MAILBOX_CONTROL, {MSG_FENCED, MSG_POS, MSG_DISK_STALL, MSG_DISK_OK},
      EDGE_FREE, 0, 0, "answers, and one hint of a kind per tick"},
     {ELECTION,   WAL_WRITER, MAILBOX_DATA,    {MSG_HARDSTATE}, EDGE_FREE, 0, 0, "one outstanding"},
     {WAL_WRITER, ELECTION,   MAILBOX_CONTROL, {MSG_HS_DURABLE}, EDGE_FREE, 0, 0, "one per HARDSTATE"},
@@ -53,7 +52,6 @@ const wiring_edge_t wiring_edges[] = {
     {APPLIER,    KEEPER,     MAILBOX_DATA,    {MSG_FLUSH, MSG_RESTORED},
      EDGE_KEEP, 4, MB(1), "the next FLUSH covers what this one would have"},
     {KEEPER,     WAL_WRITER, MAILBOX_DATA,    {MSG_FLUSHED}, EDGE_FREE, 0, 0, "one per FLUSH"},
-    {KEEPER,     REPLICATOR, MAILBOX_CONTROL, {MSG_FLUSHED}, EDGE_FREE, 0, 0, "one per FLUSH"},
 
     {LEASE,      REPLICATOR, MAILBOX_DATA,    {MSG_PROPOSE},
      EDGE_KEEP, 64, MB(8), "expired leases wait in their heap"},

@@ -9,7 +9,7 @@
     X(STOP)          /* shell -> core: finish what is in flight, then outbox_stopped() */ \
     /* election <-> replicator <-> wal_writer: raft-over-actors.md section 4 */ \
     X(FENCE) X(FENCED) X(OPEN) X(LEAD) X(STEP_DOWN) \
-    X(BOUNCE) X(LEADER_SEEN) X(QUORUM_SEEN) X(DISK_STALL) X(DISK_OK) X(QUERY_POS) X(POS) \
+    X(DISK_STALL) X(DISK_OK) X(QUERY_POS) X(POS) \
     X(HARDSTATE) X(HS_DURABLE) X(APPEND_LOG) X(LOG_DURABLE) X(ROLE) \
     /* log -> store */ \
     X(COMMITTED) X(APPLIED) X(RESTORED) X(FLUSH) X(FLUSHED) \

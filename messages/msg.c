@@ -225,10 +225,7 @@ static int print_fields(const msg_t *self, char *text, size_t size)
                         self->u.position.last_index);
     case MSG_OPEN:
     case MSG_LEAD:
-    case MSG_STEP_DOWN:
-    case MSG_BOUNCE:
-    case MSG_LEADER_SEEN:
-    case MSG_QUORUM_SEEN: return snprintf(text, size, " term=%" PRIu64, self->u.term.term);
+    case MSG_STEP_DOWN: return snprintf(text, size, " term=%" PRIu64, self->u.term.term);
     case MSG_HARDSTATE:
     case MSG_HS_DURABLE:
         return snprintf(text, size, " seq=%" PRIu64 " term=%" PRIu64 " vote=%" PRIx64,

@@ -53,9 +53,6 @@ void entries_deinit(entries_t *self);
 void entries_append(entries_t *self, const entry_t *entry); /* takes a reference of its own */
 void entries_reserve(entries_t *self, size_t count);
 
-/* The voters and learners at a point of the log; decoded from quoral.Configuration. */
-typedef struct configuration configuration_t;
-
 typedef struct {
     uint64_t seq, term;
 } msg_fence_t;
@@ -67,7 +64,7 @@ typedef struct {
 typedef struct {
     uint64_t term;
     uint64_t member;
-} msg_term_t; /* OPEN, LEAD, STEP_DOWN, BOUNCE, LEADER_SEEN, QUORUM_SEEN */
+} msg_term_t; /* OPEN, LEAD, STEP_DOWN */
 typedef struct {
     uint64_t age_us;
 } msg_stall_t;
