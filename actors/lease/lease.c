@@ -1,7 +1,9 @@
 /* Invariants:
  * 1. Only a leader proposes an expiry, and only for its own term.
  * 2. A lease never ends before its TTL has passed since the grant or the last keepalive answered.
- * 3. A keepalive of a lease that is being revoked waits for the outcome (contract section 5). */
+ * 3. A question is answered only when everything its gateway has seen applied has come in here too:
+ *    grants and questions travel different ways (architecture section 4, Watch, has the same rule).
+ * 4. A keepalive of a lease that is being revoked waits for the outcome (contract section 5). */
 #include "actors/lease/lease.h"
 
 #include <assert.h>
@@ -32,8 +34,11 @@ struct lease {
     lease_table_t table;
     uint64_t term; /* that this member leads; 0 = not the leader */
     uint64_t next_expiry_us;
-    waiting_t *waiting;
+    uint64_t applied_index;
+    waiting_t *waiting; /* for the outcome of a revoke */
     size_t waiting_count, waiting_capacity;
+    waiting_t *early; /* questions ahead of what has come in from the applier, in order */
+    size_t early_count, early_capacity;
 };
 
 lease_t *lease_new(const lease_cfg_t *cfg, metrics_t *metrics)
@@ -51,6 +56,7 @@ static void lease_destroy(void **self_p)
     if (self) {
         lease_table_deinit(&self->table);
         free(self->waiting);
+        free(self->early);
         free(self);
     }
 }
@@ -179,12 +185,12 @@ static void propose_expired(lease_t *self, uint64_t now_us, outbox_t *out)
 
 static void on_tick(lease_t *self, uint64_t now_us, outbox_t *out)
 {
-    if (self->term == 0 || now_us < self->next_expiry_us || !outbox_room(out, ACTOR_REPLICATOR)) {
+    if (self->term == 0 || now_us < self->next_expiry_us) {
         return;
     }
     self->next_expiry_us = now_us + EXPIRY_INTERVAL_US;
     const lease_entry_t *first = lease_table_first(&self->table);
-    if (first && first->deadline_us <= now_us) {
+    if (first && first->deadline_us <= now_us && outbox_room(out, ACTOR_REPLICATOR)) {
         propose_expired(self, now_us, out);
     }
 }
@@ -253,18 +259,46 @@ static void list(lease_t *self, const waiting_t *ask, outbox_t *out)
     answer(ask, fields, out);
 }
 
+static void answer_now(lease_t *self, const waiting_t *ask, uint64_t now_us, outbox_t *out)
+{
+    if (self->term == 0) {
+        answer(ask, (msg_lease_answer_t){.id = ask->ask.id, .error = API_NO_LEADER}, out);
+        return;
+    }
+    switch (ask->ask.op) {
+    case LEASE_OP_KEEPALIVE: keep_alive(self, ask, now_us, out); break;
+    case LEASE_OP_TIME_TO_LIVE: time_to_live(self, ask, now_us, out); break;
+    case LEASE_OP_LIST: list(self, ask, out); break;
+    default: assert(!"an unknown lease operation");
+    }
+}
+
 static void on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out)
 {
     waiting_t ask = {.ask = msg->u.lease_ask, .from = msg->from};
-    if (self->term == 0) {
-        answer(&ask, (msg_lease_answer_t){.id = ask.ask.id, .error = API_NO_LEADER}, out);
+    if (self->early_count == 0 && ask.ask.applied_index <= self->applied_index) {
+        answer_now(self, &ask, now_us, out);
         return;
     }
-    switch (ask.ask.op) {
-    case LEASE_OP_KEEPALIVE: keep_alive(self, &ask, now_us, out); break;
-    case LEASE_OP_TIME_TO_LIVE: time_to_live(self, &ask, now_us, out); break;
-    case LEASE_OP_LIST: list(self, &ask, out); break;
-    default: assert(!"an unknown lease operation");
+    if (self->early_count == WAITING_MAX) {
+        answer(&ask, (msg_lease_answer_t){.id = ask.ask.id, .error = API_TOO_MANY_REQUESTS}, out);
+        return;
+    }
+    self->early =
+        xgrow(self->early, &self->early_capacity, self->early_count + 1, sizeof *self->early);
+    self->early[self->early_count++] = ask;
+}
+
+static void on_applied(lease_t *self, uint64_t index, uint64_t now_us, outbox_t *out)
+{
+    self->applied_index = index;
+    size_t ready = 0;
+    while (ready < self->early_count && self->early[ready].ask.applied_index <= index) {
+        answer_now(self, &self->early[ready++], now_us, out);
+    }
+    self->early_count -= ready;
+    if (ready) {
+        memmove(self->early, self->early + ready, self->early_count * sizeof *self->early);
     }
 }
 
@@ -285,8 +319,8 @@ static void lease_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_LEASE_ASK: on_ask(self, in->msg, in->now_us, out); break;
     case MSG_REJECTED:
     case MSG_UNKNOWN: break; /* the lease stays due; REPROPOSE_US brings it up again */
-    case MSG_APPLIED:
-    case MSG_RESTORED: break; /* leases come in by LEASE_APPLIED alone */
+    case MSG_APPLIED: on_applied(self, in->msg->u.applied.index, in->now_us, out); break;
+    case MSG_RESTORED: on_applied(self, in->msg->u.restored.index, in->now_us, out); break;
     case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to lease");
     }
