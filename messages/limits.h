@@ -8,6 +8,8 @@
 #define LIMIT_LEASE_TTL_S            9000000000LL
 #define LIMIT_MESSAGE_DEPTH          32 /* nesting: protobuf-c recurses on the stack without a limit */
 #define LIMIT_MESSAGE_FIELDS         100000 /* protobuf-c spends ~50 bytes on a two-byte field */
+#define LIMIT_DECODE_BYTES           (32u << 20) /* one unpacked Txn: about 120 bytes for each field */
+#define LIMIT_CALLS                  100000 /* in progress per gateway, streams too: ~500 bytes each */
 #define LIMIT_APPLY_BACKLOG          5000 /* commit - applied above which proposals are refused, as etcd */
 
 /* ---- batches ---- */
@@ -28,6 +30,8 @@
 #define LIMIT_WATCHERS 1000000 /* per node; about 200 bytes each */
 
 /* ---- reads ---- */
+#define LIMIT_READ_ROUNDS 4    /* read indexes asked for at a time; later reads share the next */
+#define LIMIT_TURN_KEYS   4000 /* keys all ranges together read in one turn of a gateway */
 #define LIMIT_RANGE_SLICE_KEYS                                                                     \
     1000 /* keys a range reads before other streams get a turn (about 0.2 ms) */
 #define LIMIT_RANGE_SLICE_BYTES (1u << 20)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "actors/api/methods.h"
+#include "actors/api/rpc_metrics.h"
 #include "actors/core/metrics.h"
 #include "actors/core/step.h"
 #include "messages/bytes.h"
@@ -15,7 +16,8 @@
 
 typedef struct api api_t;
 
-/* A call's id is chosen by the framing, unique while the call lives (a stream of its connection). */
+/* A call's id is chosen by the framing, unique while the call lives (a stream of its connection).
+ * The sink must not call back into api from within: it notes what it got and goes on later. */
 typedef struct {
     void *context;
     /* One response message (protobuf bytes, no framing). Takes the reference. */
@@ -70,3 +72,6 @@ typedef struct {
     int64_t compacted;
 } api_status_t;
 api_status_t api_status(const api_t *self);
+
+/* RPC counters for the metrics page; valid as long as the api, readable from any thread. */
+const rpc_metrics_t *api_rpc_metrics(const api_t *self);

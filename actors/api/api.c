@@ -1,0 +1,424 @@
+#include "actors/api/api.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "actors/api/api_state.h"
+#include "messages/xalloc.h"
+
+enum { STOP_GRACE_US = 500 * 1000 /* what calls in progress get when the node stops */ };
+
+api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics)
+{
+    assert(cfg->origin != 0);
+    assert(cfg->max_request_bytes > 0);
+    api_t *self = xcalloc(1, sizeof *self);
+    self->cfg = *cfg;
+    self->cfg.name = xstrdup(cfg->name ? cfg->name : "");
+    char **urls = xcalloc(cfg->client_url_count + 1, sizeof *urls);
+    for (size_t i = 0; i < cfg->client_url_count; i++) {
+        urls[i] = xstrdup(cfg->client_urls[i]);
+    }
+    self->cfg.client_urls = (const char *const *)urls;
+    self->sink = *sink;
+    self->metrics = metrics;
+    header_init(&self->header, cfg->cluster_id, cfg->member_id);
+    self->prng.state = cfg->seed;
+    self->stop_due_us = DEADLINE_NONE;
+    self->revision = 1;
+    self->compacted = -1;
+    return self;
+}
+
+const rpc_metrics_t *api_rpc_metrics(const api_t *self)
+{
+    return &self->rpc;
+}
+
+/* ---- calls ---- */
+
+static const api_handler_t handlers[METHOD_COUNT] = {
+    [METHOD_RANGE] = api_on_range,     [METHOD_RANGE_STREAM] = api_on_range_stream,
+    [METHOD_PUT] = api_on_put,         [METHOD_DELETE_RANGE] = api_on_delete_range,
+    [METHOD_COMPACT] = api_on_compact,
+};
+
+static call_t *new_call(api_t *self)
+{
+    call_t *call = self->spare_calls;
+    if (call) {
+        self->spare_calls = call->next;
+        memset(call, 0, sizeof *call);
+    } else {
+        call = xcalloc(1, sizeof *call);
+    }
+    call->due_us = DEADLINE_NONE;
+    self->call_count++;
+    return call;
+}
+
+static void drop_state(api_t *self, call_t *call)
+{
+    range_job_destroy(self, &call->range_job);
+    bytes_unref(&call->request);
+}
+
+/* Takes the call out of everything that knows it. */
+static void release(api_t *self, call_t *call)
+{
+    void *known = id_map_remove(&self->calls, call->id);
+    assert(known == call);
+    if (call->request_id) {
+        id_map_remove(&self->requests, call->request_id);
+    }
+    call_list_leave(call);
+    call_heap_set(&self->heap, call, DEADLINE_NONE);
+    drop_state(self, call);
+    call->next = self->spare_calls;
+    self->spare_calls = call;
+    self->call_count--;
+}
+
+static void count_handled(api_t *self, method_t method, grpc_code_t code)
+{
+    rpc_metrics_add(&self->rpc.handled[method][code]);
+}
+
+void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text)
+{
+    uint64_t id = call->id;
+    count_handled(self, call->method, code);
+    release(self, call);
+    self->sink.finish(self->sink.context, id, code, text);
+}
+
+void api_fail(api_t *self, call_t *call, api_error_t error)
+{
+    assert(error != API_NONE);
+    api_finish(self, call, api_error_code(error), api_error_text(error));
+}
+
+void api_fail_decode(api_t *self, call_t *call)
+{
+    api_finish(self, call, GRPC_INTERNAL, "grpc: error unmarshalling request: malformed message");
+}
+
+void api_send(api_t *self, call_t *call, bytes_t **message_p)
+{
+    bytes_t *message = bytes_take(message_p);
+    rpc_metrics_add(&self->rpc.sent[call->method]);
+    call->unsent_bytes += bytes_len(message);
+    self->sink.message(self->sink.context, call->id, &message);
+}
+
+void api_answer(api_t *self, call_t *call, bytes_t **message_p)
+{
+    api_send(self, call, message_p);
+    api_finish(self, call, GRPC_OK, "");
+}
+
+uint64_t api_request_id(api_t *self, call_t *call)
+{
+    assert(call->request_id == 0);
+    call->request_id = ++self->last_request_id;
+    id_map_put(&self->requests, call->request_id, call);
+    return call->request_id;
+}
+
+void api_broken(api_t *self, int error)
+{
+    assert(error < 0);
+    assert(self->out);
+    outbox_fatal(self->out, "reading the store failed (%d): %s", error,
+                 self->store ? kv_error(shared_object(self->store)) : "");
+}
+
+/* Why a call may not even begin; API_NONE = it may. */
+static api_error_t check_begin(const api_t *self, const api_call_t *info)
+{
+    if (self->stop_due_us != DEADLINE_NONE) {
+        return API_STOPPED;
+    }
+    if ((info->flags & CALL_REQUIRE_LEADER) && self->role.leader == 0) {
+        return API_NO_LEADER;
+    }
+    return self->call_count >= LIMIT_CALLS ? API_TOO_MANY_REQUESTS : API_NONE;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Unary calls end after the request timeout; streams live as long as their client wants. */
+static uint64_t due_of(const api_t *self, const call_t *call)
+{
+    bool is_stream = method_info(call->method)->type != RPC_UNARY;
+    return is_stream
+               ? call->client_due_us
+               : min_u64(call->client_due_us, call->started_us + self->cfg.request_timeout_us);
+}
+
+void api_call_begin(api_t *self, uint64_t id, const api_call_t *info, uint64_t now_us)
+{
+    self->now_us = now_us;
+    rpc_metrics_add(&self->rpc.started[info->method]);
+    api_error_t error = check_begin(self, info);
+    if (error) {
+        count_handled(self, info->method, api_error_code(error));
+        self->sink.finish(self->sink.context, id, api_error_code(error), api_error_text(error));
+        return;
+    }
+    call_t *call = new_call(self);
+    call->id = id;
+    call->method = info->method;
+    call->flags = info->flags;
+    call->started_us = now_us;
+    call->client_due_us = info->deadline_us;
+    id_map_put(&self->calls, id, call);
+    call_heap_set(&self->heap, call, due_of(self, call));
+}
+
+static bool takes_one_message(method_t method)
+{
+    rpc_type_t type = method_info(method)->type;
+    return type == RPC_UNARY || type == RPC_SERVER_STREAM;
+}
+
+void api_call_message(api_t *self, uint64_t id, bytes_t **message_p, uint64_t now_us)
+{
+    bytes_t *message = bytes_take(message_p);
+    self->now_us = now_us;
+    call_t *call = id_map_get(&self->calls, id);
+    if (!call) {
+        bytes_unref(&message);
+        return;
+    }
+    rpc_metrics_add(&self->rpc.received[call->method]);
+    if (call->has_request && takes_one_message(call->method)) {
+        api_finish(self, call, GRPC_INTERNAL,
+                   "cardinality violation: received more than one request message");
+    } else if (!handlers[call->method]) {
+        api_finish(self, call, GRPC_UNIMPLEMENTED, "method is not served by this version");
+    } else {
+        call->has_request = true;
+        handlers[call->method](self, call, &message);
+    }
+    bytes_unref(&message);
+}
+
+void api_call_half_close(api_t *self, uint64_t id, uint64_t now_us)
+{
+    self->now_us = now_us;
+    call_t *call = id_map_get(&self->calls, id);
+    if (!call || call->half_closed) {
+        return;
+    }
+    call->half_closed = true;
+    if (!call->has_request && takes_one_message(call->method)) {
+        api_finish(self, call, GRPC_INTERNAL, "cardinality violation: received no request message");
+    }
+}
+
+void api_call_cancel(api_t *self, uint64_t id)
+{
+    call_t *call = id_map_get(&self->calls, id);
+    if (call) {
+        count_handled(self, call->method, GRPC_CANCELLED);
+        release(self, call);
+    }
+}
+
+void api_call_sent(api_t *self, uint64_t id, size_t bytes)
+{
+    call_t *call = id_map_get(&self->calls, id);
+    if (!call) {
+        return;
+    }
+    call->unsent_bytes -= bytes < call->unsent_bytes ? bytes : call->unsent_bytes;
+    if (call->method == METHOD_RANGE_STREAM) {
+        api_range_stream_sent(self, call);
+    }
+}
+
+/* ---- deadlines ---- */
+
+/* Which of the timeouts etcd tells apart (contract section 10): the leader was lost around the time
+ * of the request, or not. */
+static api_error_t timeout_error(const api_t *self, const call_t *call)
+{
+    uint64_t window_us =
+        self->cfg.request_timeout_us > 5000000u ? self->cfg.request_timeout_us - 5000000u : 0;
+    uint64_t lost_us = self->leader_since_us > window_us ? self->leader_since_us - window_us : 0;
+    bool around_election = call->started_us > lost_us && call->started_us < self->leader_since_us;
+    return around_election ? API_TIMEOUT_LEADER_FAIL : API_TIMEOUT;
+}
+
+static void expire_calls(api_t *self)
+{
+    call_t *call = NULL;
+    while ((call = call_heap_first(&self->heap)) && call->due_us <= self->now_us) {
+        bool by_client = call->client_due_us <= self->now_us;
+        api_fail(self, call, by_client ? API_DEADLINE_EXCEEDED : timeout_error(self, call));
+    }
+}
+
+/* ---- other actors ---- */
+
+static void on_role(api_t *self, const msg_role_t *role)
+{
+    if (role->leader != self->role.leader) {
+        if (role->leader == 0) {
+            self->leaderless_since_us = self->now_us;
+        } else {
+            self->leader_since_us = self->now_us;
+        }
+    }
+    self->role = *role;
+}
+
+static void on_restored(api_t *self, msg_restored_t *restored)
+{
+    shared_unref(&self->store);
+    self->store = restored->store;
+    restored->store = NULL;
+    view_unref(&self->view);
+    self->revision = restored->revision;
+    api_on_applied(self, restored->index);
+}
+
+static void on_applied(api_t *self, const msg_applied_t *applied)
+{
+    if (applied->revision > self->revision) {
+        self->revision = applied->revision;
+    }
+    if (applied->commit > self->commit_index) {
+        self->commit_index = applied->commit;
+    }
+    api_on_applied(self, applied->index);
+}
+
+static void on_message(api_t *self, msg_t *msg)
+{
+    switch (msg->kind) {
+    case MSG_CREDIT: break; /* booked by the runner; the end of the turn sends what has waited */
+    case MSG_STOP: self->stop_due_us = self->now_us + STOP_GRACE_US; break;
+    case MSG_ROLE: on_role(self, &msg->u.role); break;
+    case MSG_RESTORED: on_restored(self, &msg->u.restored); break;
+    case MSG_APPLIED: on_applied(self, &msg->u.applied); break;
+    case MSG_RESULT: api_on_result(self, &msg->u.result); break;
+    case MSG_REJECTED:
+    case MSG_UNKNOWN: api_on_refusal(self, &msg->u.refusal); break;
+    case MSG_READ_AT: api_on_read_at(self, &msg->u.read); break;
+    case MSG_READ_FAIL: api_on_read_fail(self, &msg->u.read); break;
+    default: assert(!"a message this actor has no edge for");
+    }
+}
+
+static void end_of_stop(api_t *self)
+{
+    if (self->stop_due_us == DEADLINE_NONE || self->stopped) {
+        return;
+    }
+    if (self->now_us >= self->stop_due_us) {
+        size_t at = 0;
+        call_t *call = NULL;
+        while ((call = id_map_next(&self->calls, &at))) {
+            api_fail(self, call, API_STOPPED);
+            id_map_again(&at);
+        }
+    }
+    if (self->call_count == 0) {
+        self->stopped = true;
+        outbox_stopped(self->out);
+    }
+}
+
+static void end_of_turn(api_t *self)
+{
+    expire_calls(self);
+    api_flush_proposals(self);
+    api_run_reads(self);
+    end_of_stop(self);
+}
+
+static void step(void *state, const step_in_t *in, outbox_t *out)
+{
+    api_t *self = state;
+    self->out = out;
+    self->now_us = in->now_us;
+    if (in->msg) {
+        on_message(self, in->msg);
+    } else {
+        end_of_turn(self);
+    }
+    self->out = NULL;
+}
+
+static uint64_t deadline(const void *state)
+{
+    const api_t *self = state;
+    if (self->reads_active.count) {
+        return self->now_us; /* at once: there is a slice to read */
+    }
+    const call_t *first = call_heap_first(&self->heap);
+    uint64_t due_us = first ? first->due_us : DEADLINE_NONE;
+    return self->stopped ? due_us : min_u64(due_us, self->stop_due_us);
+}
+
+static void destroy_calls(api_t *self)
+{
+    size_t at = 0;
+    call_t *known = NULL;
+    while ((known = id_map_next(&self->calls, &at))) {
+        release(self, known);
+        id_map_again(&at);
+    }
+    while (self->spare_calls) {
+        call_t *call = self->spare_calls;
+        self->spare_calls = call->next;
+        free(call);
+    }
+}
+
+static void destroy(void **self_p)
+{
+    api_t *self = *self_p;
+    *self_p = NULL;
+    if (!self) {
+        return;
+    }
+    destroy_calls(self);
+    for (size_t i = 0; i < self->proposal_count; i++) {
+        bytes_unref(&self->proposals[i].payload);
+    }
+    free(self->proposals);
+    id_map_deinit(&self->calls);
+    id_map_deinit(&self->requests);
+    call_heap_deinit(&self->heap);
+    view_unref(&self->view);
+    shared_unref(&self->store);
+    for (size_t i = 0; i < self->cfg.client_url_count; i++) {
+        free((void *)(uintptr_t)self->cfg.client_urls[i]);
+    }
+    free((void *)(uintptr_t)self->cfg.client_urls);
+    free((void *)(uintptr_t)self->cfg.name);
+    free(self);
+}
+
+const core_ops_t api_ops = {.step = step, .deadline = deadline, .destroy = destroy};
+
+api_status_t api_status(const api_t *self)
+{
+    return (api_status_t){
+        .serving = self->store && self->role.leader != 0,
+        .leader = self->role.leader,
+        .term = self->role.term,
+        .role = self->role.role,
+        .revision = self->revision,
+        .applied_index = self->applied_index,
+        .commit_index = self->commit_index,
+        .compacted = self->compacted,
+    };
+}

@@ -1,0 +1,125 @@
+/* api_state: the inside of api, shared by its own files (api_*.c) only. Pure.
+ *
+ *   api.c            life, calls, turns, deadlines
+ *   api_kv.c         writes: validation, proposals, results
+ *   api_read.c       read indexes, views of the store, whose turn it is to read
+ *   api_range.c      Range and RangeStream
+ *
+ * A turn: the framing calls api_call_*, other actors' messages come through step; then the step
+ * without a message ends the turn and does what several requests can share: one PROPOSE, one READ,
+ * one view for all reads that have become possible, a bounded amount of range work. */
+#pragma once
+
+#include "actors/api/call.h"
+#include "actors/api/header.h"
+#include "actors/api/id_map.h"
+#include "actors/api/rpc_metrics.h"
+#include "actors/api/view.h"
+#include "actors/core/prng.h"
+#include "messages/limits.h"
+
+/* Reads that share one read index. A slot without calls is free: a late answer finds its id gone. */
+typedef struct {
+    uint64_t id;
+    call_list_t calls;
+} read_round_t;
+
+struct api {
+    api_cfg_t cfg; /* texts are ours */
+    api_sink_t sink;
+    metrics_t *metrics;
+    rpc_metrics_t rpc;
+    header_t header;
+    prng_t prng;
+    outbox_t *out; /* during a step only */
+    uint64_t now_us;
+    uint64_t stop_due_us; /* DEADLINE_NONE = not stopping */
+    bool stopped;
+
+    /* What others have told. */
+    msg_role_t role;
+    uint64_t leader_since_us; /* when the present leader became known */
+    uint64_t leaderless_since_us;
+    uint64_t applied_index, commit_index;
+    int64_t revision, compacted;
+    shared_t *store; /* NULL until RESTORED */
+    view_t *view;    /* of the last turn, still good unless stale */
+    bool view_stale;
+
+    /* Calls. */
+    id_map_t calls; /* by the framing's id */
+    size_t call_count;
+    call_t *spare_calls; /* kept for the next ones, linked by `next` */
+    call_heap_t heap;
+
+    /* Writes. */
+    id_map_t requests; /* by request id: proposals and lease questions */
+    uint64_t last_request_id;
+    proposal_t *proposals; /* of this turn, or since the leader was lost */
+    size_t proposal_count, proposal_capacity, proposal_bytes;
+
+    /* Reads. */
+    uint64_t last_read_id;
+    call_list_t reads_next; /* will share the next read index */
+    read_round_t rounds[LIMIT_READ_ROUNDS];
+    call_list_t reads_applying; /* have their index, in growing order, and wait for the store */
+    call_list_t reads_ready;
+    call_list_t reads_active; /* long ones, round-robin */
+    size_t answer_bytes;      /* under construction */
+};
+
+/* ---- api.c ---- */
+/* The answer of a unary call. Takes the message; the call is gone afterwards. */
+void api_answer(api_t *self, call_t *call, bytes_t **message_p);
+/* One message of a stream. Takes it. */
+void api_send(api_t *self, call_t *call, bytes_t **message_p);
+/* The call is gone afterwards. */
+void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text);
+void api_fail(api_t *self, call_t *call, api_error_t error);
+void api_fail_decode(api_t *self, call_t *call);
+/* Gives the call an id that others answer to. */
+uint64_t api_request_id(api_t *self, call_t *call);
+/* The store or what is read from it is broken: the node stops. Only during a step. */
+void api_broken(api_t *self, int error);
+
+/* ---- handlers: one request message of a call. They take what they keep. ---- */
+typedef void (*api_handler_t)(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_put(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_delete_range(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_compact(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_range(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_range_stream(api_t *self, call_t *call, bytes_t **message_p);
+
+/* ---- api_kv.c ---- */
+api_error_t api_check_range(const range_request_t *range);
+api_error_t api_check_put(const put_request_t *put);
+/* Puts the request, as field `field` of an InternalRaftRequest, into this turn's PROPOSE, or answers
+ * why not. */
+void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request);
+void api_flush_proposals(api_t *self);
+void api_on_result(api_t *self, msg_result_t *result);
+void api_on_refusal(api_t *self, const msg_refusal_t *refusal);
+
+/* ---- api_read.c ---- */
+/* The call reads from the store once that is allowed: at once, or behind a read index. */
+void api_read_soon(api_t *self, call_t *call, bool serializable);
+void api_on_read_at(api_t *self, const msg_read_t *read);
+void api_on_read_fail(api_t *self, const msg_read_t *read);
+void api_on_applied(api_t *self, uint64_t index);
+/* End of a turn: asks for read indexes, executes what may run. */
+void api_run_reads(api_t *self);
+/* Makes the call one of those that read in slices. */
+void api_read_activate(api_t *self, call_t *call);
+/* Memory of an answer that grows from `before` to `after` bytes. False: over the common budget. */
+bool api_charge(api_t *self, size_t before, size_t after);
+
+/* ---- api_range.c ---- */
+/* Executes a Range, or begins to. The view is current. */
+void api_range_start(api_t *self, call_t *call);
+/* One slice of a long one. Returns about how many keys it has looked at. */
+size_t api_range_slice(api_t *self, call_t *call);
+void api_range_stream_start(api_t *self, call_t *call);
+size_t api_range_stream_slice(api_t *self, call_t *call);
+/* The client has taken some of the stream's messages. */
+void api_range_stream_sent(api_t *self, call_t *call);
+void range_job_destroy(api_t *self, range_job_t **job_p);

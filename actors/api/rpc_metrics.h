@@ -1,0 +1,34 @@
+/* rpc_metrics: what etcd counts per RPC (contract section 13): calls started and handled, messages
+ * received and sent. Pure. One block per gateway; only its thread writes, the metrics page reads
+ * with relaxed loads. The names the page shows are
+ *   grpc_server_started_total, grpc_server_handled_total (also by grpc_code),
+ *   grpc_server_msg_received_total, grpc_server_msg_sent_total
+ * with the labels grpc_service, grpc_method and grpc_type of methods.h. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "actors/api/methods.h"
+#include "messages/errors.h"
+
+enum { RPC_CODES = GRPC_UNAUTHENTICATED + 1 };
+
+typedef struct {
+    _Atomic uint64_t started[METHOD_COUNT];
+    _Atomic uint64_t received[METHOD_COUNT];
+    _Atomic uint64_t sent[METHOD_COUNT];
+    _Atomic uint64_t handled[METHOD_COUNT][RPC_CODES];
+} rpc_metrics_t;
+
+/* Single writer: a plain add on an atomic cell, no locked instruction. */
+static inline void rpc_metrics_add(_Atomic uint64_t *cell)
+{
+    uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(cell, now + 1, memory_order_relaxed);
+}
+
+static inline uint64_t rpc_metrics_get(const _Atomic uint64_t *cell)
+{
+    return atomic_load_explicit(cell, memory_order_relaxed);
+}
