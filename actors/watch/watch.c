@@ -1,0 +1,537 @@
+/* Invariants:
+ * 1. position = revision of the last EVENTS processed. A synced watcher has been given everything up
+ *    to it; nobody is given anything above it.
+ * 2. Every request carries the revision its gateway has seen and is answered only when position has
+ *    reached it: a put acknowledged before a watch "from now" is never delivered by it.
+ * 3. A watcher never moves past a revision it was not given: it falls back with `next` unchanged, or
+ *    is told that `next` is compacted. */
+#include "actors/watch/watch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "actors/watch/watcher.h"
+#include "messages/limits.h"
+#include "messages/xalloc.h"
+#include "store/mvcc_read.h"
+
+enum {
+    FIELD_EVENTS = 11, /* WatchResponse.events */
+    FIELD_TYPE = 1,    /* mvccpb.Event */
+    FIELD_KV = 2,
+    FIELD_PREV_KV = 3,
+    SLICE_WATCHERS =
+        256, /* watchers served by one catch-up slice: every event is compared with each */
+    SLICE_BYTES = 1 << 20,
+    OUT_BYTES_MAX = 16 << 20, /* answers collected in one turn before watchers fall back */
+};
+
+struct watch {
+    watch_cfg_t cfg;
+    metrics_t *metrics;
+    watcher_set_t set;
+    shared_t *store; /* kv_t, from RESTORED */
+    int64_t position, compacted;
+    int64_t future_min; /* smallest start among future watchers; INT64_MAX = none */
+    msg_t **early;      /* requests ahead of position, in order; owned */
+    size_t early_count, early_capacity;
+    msg_watch_out_t out; /* collected in this turn, in order */
+    size_t out_capacity, out_bytes;
+    bool gateway_has_room;
+    uint64_t next_notify_us;
+};
+
+watch_t *watch_new(const watch_cfg_t *cfg, metrics_t *metrics)
+{
+    watch_t *self = xcalloc(1, sizeof *self);
+    self->cfg = *cfg;
+    self->metrics = metrics;
+    self->future_min = INT64_MAX;
+    self->gateway_has_room = true;
+    return self;
+}
+
+static void watch_destroy(void **self_p)
+{
+    watch_t *self = *self_p;
+    *self_p = NULL;
+    if (!self) {
+        return;
+    }
+    for (size_t i = 0; i < self->early_count; i++) {
+        msg_free(&self->early[i]);
+    }
+    for (size_t i = 0; i < self->out.count; i++) {
+        bytes_unref(&self->out.items[i].events);
+    }
+    free(self->early);
+    free(self->out.items);
+    watcher_set_deinit(&self->set);
+    shared_unref(&self->store);
+    free(self);
+}
+
+/* ---- answers ---- */
+
+static void say(watch_t *self, const watch_stream_t *stream, watch_item_type_t type,
+                int64_t watch_id, int64_t revision, const bytes_t *events)
+{
+    self->out.items =
+        xgrow(self->out.items, &self->out_capacity, self->out.count + 1, sizeof *self->out.items);
+    self->out.items[self->out.count++] = (watch_item_t){.type = type,
+                                                        .stream = stream->id,
+                                                        .watch_id = watch_id,
+                                                        .revision = revision,
+                                                        .events = bytes_ref(events)};
+}
+
+static void hand_out(watch_t *self, outbox_t *out)
+{
+    self->gateway_has_room = outbox_room(out, ACTOR_GRPC_GATEWAY);
+    if (self->out.count == 0 || !self->gateway_has_room) {
+        return;
+    }
+    msg_t *msg = msg_new(MSG_WATCH_OUT);
+    msg->u.watch_out = self->out;
+    self->out = (msg_watch_out_t){0};
+    self->out_capacity = 0;
+    self->out_bytes = 0;
+    outbox_put(out, ACTOR_GRPC_GATEWAY, &msg);
+    self->gateway_has_room = outbox_room(out, ACTOR_GRPC_GATEWAY);
+}
+
+static bool can_take(const watch_t *self, const watch_stream_t *stream)
+{
+    return self->gateway_has_room && self->out_bytes < OUT_BYTES_MAX &&
+           stream->outstanding < self->cfg.stream_bytes_max;
+}
+
+static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events)
+{
+    say(self, watcher->stream, WATCH_ITEM_EVENTS, watcher->id, self->position, events);
+    watcher->stream->outstanding += bytes_len(events);
+    watcher->sent_since_tick = true;
+}
+
+static void encode_event(buf_t *out, bool is_delete, slice_t kv, slice_t prev_kv)
+{
+    size_t size = (is_delete ? 2 : 0) + 1 + varint_size(kv.len) + kv.len;
+    if (prev_kv.len) {
+        size += 1 + varint_size(prev_kv.len) + prev_kv.len;
+    }
+    buf_field_header(out, FIELD_EVENTS, size);
+    buf_field_u64(out, FIELD_TYPE, is_delete);
+    buf_field_bytes(out, FIELD_KV, kv);
+    if (prev_kv.len) {
+        buf_field_bytes(out, FIELD_PREV_KV, prev_kv);
+    }
+}
+
+static bool filtered(unsigned flags, bool is_delete)
+{
+    return flags & (is_delete ? WATCH_NO_DELETE : WATCH_NO_PUT);
+}
+
+/* ---- synced watchers: events as they come ---- */
+
+typedef struct {
+    const event_t *event;
+    watch_group_t *touched; /* groups with something to deliver */
+} span_t;
+
+static void on_match(void *context, watch_group_t *group)
+{
+    span_t *span = context;
+    const event_t *event = span->event;
+    if (filtered(group->flags, event->is_delete)) {
+        return;
+    }
+    if (group->pending.len == 0) {
+        group->pending_first = event->revision;
+        group->touched = span->touched;
+        span->touched = group;
+    }
+    slice_t prev = group->flags & WATCH_PREV_KV ? bytes_slice(event->prev_kv) : slice(NULL, 0);
+    encode_event(&group->pending, event->is_delete, bytes_slice(event->kv), prev);
+}
+
+static void deliver_group(watch_t *self, watch_group_t *group)
+{
+    bytes_t *events = buf_bytes(&group->pending);
+    self->out_bytes += bytes_len(events);
+    size_t slot = 0;
+    while (slot < group->count) {
+        watcher_t *watcher = group->watchers[slot];
+        if (can_take(self, watcher->stream)) {
+            deliver(self, watcher, events);
+            slot++;
+        } else {
+            watcher->next = group->pending_first;
+            watcher_set_move(&self->set, watcher,
+                             WATCHER_READY); /* another one moves into the slot */
+        }
+    }
+    bytes_unref(&events);
+    buf_deinit(&group->pending);
+    if (group->count == 0) {
+        watch_index_drop(&self->set.index, group);
+    }
+}
+
+/* Those whose first revision has come are caught up like any other that is behind. */
+static void wake_future(watch_t *self)
+{
+    if (self->position < self->future_min) {
+        return;
+    }
+    self->future_min = INT64_MAX;
+    size_t cursor = 0;
+    watcher_t *watcher = NULL;
+    while ((watcher = table_each(&self->set.watchers, &cursor))) {
+        if (watcher->phase.state != WATCHER_FUTURE) {
+            continue;
+        }
+        if (watcher->next <= self->position) {
+            watcher_set_move(&self->set, watcher, WATCHER_READY);
+        } else if (watcher->next < self->future_min) {
+            self->future_min = watcher->next;
+        }
+    }
+}
+
+static void on_events(watch_t *self, const msg_events_t *events)
+{
+    assert(events->revision >= self->position);
+    self->position = events->revision;
+    self->compacted = events->compacted;
+    span_t span = {0};
+    for (size_t i = 0; i < events->count; i++) {
+        span.event = &events->items[i];
+        watch_index_match(&self->set.index, span.event->key, on_match, &span);
+    }
+    while (span.touched) {
+        watch_group_t *group = span.touched;
+        span.touched = group->touched;
+        deliver_group(self, group);
+    }
+    metrics_add(self->metrics, METRIC_EVENTS, events->count);
+    wake_future(self);
+}
+
+/* A store came or was replaced: what synced watchers have not seen of it is read from its history. */
+static void on_restored(watch_t *self, msg_restored_t *restored)
+{
+    shared_unref(&self->store);
+    self->store = restored->store;
+    restored->store = NULL;
+    size_t cursor = 0;
+    watcher_t *watcher = NULL;
+    while ((watcher = table_each(&self->set.watchers, &cursor))) {
+        if (watcher->phase.state == WATCHER_SYNCED) {
+            watcher->next = self->position + 1;
+            watcher_set_move(&self->set, watcher, WATCHER_READY);
+        }
+    }
+    self->position = restored->revision;
+    wake_future(self);
+}
+
+/* ---- watchers that are behind: slices of history ---- */
+
+typedef struct {
+    watcher_t *watchers[SLICE_WATCHERS];
+    mvcc_interval_t intervals[SLICE_WATCHERS];
+    size_t count;
+    int64_t from;
+    bool want_prev;
+    size_t bytes;
+    int64_t last_revision; /* of the event seen last */
+    int64_t stopped_at;    /* first revision not read, when the byte budget ran out; else 0 */
+} slice_work_t;
+
+static int on_history(void *context, const mvcc_event_t *event)
+{
+    slice_work_t *work = context;
+    if (work->bytes > SLICE_BYTES && event->revision != work->last_revision) {
+        work->stopped_at = event->revision;
+        return 1;
+    }
+    work->last_revision = event->revision;
+    for (size_t i = 0; i < work->count; i++) {
+        watcher_t *watcher = work->watchers[i];
+        const mvcc_interval_t *interval = &work->intervals[i];
+        if (event->revision < watcher->next || filtered(watcher->flags, event->is_delete) ||
+            !watch_interval_holds(interval->key, interval->range_end, event->key)) {
+            continue;
+        }
+        size_t before = watcher->pending.len;
+        slice_t prev = watcher->flags & WATCH_PREV_KV ? event->prev_kv : slice(NULL, 0);
+        encode_event(&watcher->pending, event->is_delete, event->kv, prev);
+        work->bytes += watcher->pending.len - before;
+    }
+    return 0;
+}
+
+static void cancel_compacted(watch_t *self, watcher_t *watcher, int64_t compacted)
+{
+    say(self, watcher->stream, WATCH_ITEM_COMPACTED, watcher->id, compacted, NULL);
+    watcher_set_remove(&self->set, watcher);
+}
+
+/* Picks the watchers of this slice; those that cannot take anything are set aside. */
+static void choose(watch_t *self, slice_work_t *work, int64_t compacted)
+{
+    watcher_t *watcher = self->set.ready.first;
+    work->from = INT64_MAX;
+    while (watcher && work->count < SLICE_WATCHERS) {
+        watcher_t *next = watcher->ready_next;
+        if (watcher->next < compacted) {
+            cancel_compacted(self, watcher, compacted);
+        } else if (watcher->stream->outstanding >= self->cfg.stream_bytes_max) {
+            watcher_set_move(&self->set, watcher, WATCHER_BLOCKED);
+        } else {
+            work->intervals[work->count] = (mvcc_interval_t){
+                .key = bytes_slice(watcher->key), .range_end = bytes_slice(watcher->range_end)};
+            work->watchers[work->count++] = watcher;
+            work->from = watcher->next < work->from ? watcher->next : work->from;
+            work->want_prev |= (watcher->flags & WATCH_PREV_KV) != 0;
+        }
+        watcher = next;
+    }
+}
+
+static void finish_slice(watch_t *self, slice_work_t *work, int64_t next)
+{
+    for (size_t i = 0; i < work->count; i++) {
+        watcher_t *watcher = work->watchers[i];
+        if (watcher->pending.len) {
+            bytes_t *events = buf_bytes(&watcher->pending);
+            self->out_bytes += bytes_len(events);
+            deliver(self, watcher, events);
+            bytes_unref(&events);
+            buf_deinit(&watcher->pending);
+        }
+        watcher->next = next > watcher->next ? next : watcher->next;
+        /* Done, or to the back of the queue. */
+        bool caught_up = watcher->next > self->position;
+        watcher_set_move(&self->set, watcher, caught_up ? WATCHER_SYNCED : WATCHER_READY);
+    }
+}
+
+static void catch_up(watch_t *self, outbox_t *out)
+{
+    slice_work_t work = {0};
+    kv_t *kv = shared_object(self->store);
+    kv_snapshot_t *snapshot = kv_snapshot_new(kv);
+    mvcc_head_t head;
+    int rc = mvcc_head(kv_snapshot_reader(snapshot), &head);
+    if (rc == 0) {
+        choose(self, &work, head.compacted);
+    }
+    if (rc == 0 && work.count) {
+        int64_t next = 0;
+        rc = mvcc_events(kv_snapshot_reader(snapshot), &head, work.from, self->position,
+                         work.intervals, work.count, work.want_prev, LIMIT_CATCHUP_EVENTS,
+                         on_history, &work, &next);
+        if (rc >= 0) {
+            finish_slice(self, &work, work.stopped_at ? work.stopped_at : next);
+        }
+    }
+    kv_snapshot_destroy(&snapshot);
+    if (rc < 0) {
+        outbox_fatal(out, "the store cannot be read for watchers: %s", kv_error(kv));
+    }
+}
+
+static bool has_catch_up_work(const watch_t *self)
+{
+    return self->store && self->set.ready.count && self->gateway_has_room &&
+           self->out_bytes < OUT_BYTES_MAX;
+}
+
+/* ---- requests ---- */
+
+static void on_create(watch_t *self, actor_id_t gateway, msg_watch_create_t *create)
+{
+    assert(
+        !watcher_set_find(&self->set, create->stream, create->watch_id)); /* api keeps ids apart */
+    bool full = self->set.watchers.count >= LIMIT_WATCHERS;
+    watcher_t *watcher = watcher_set_add(&self->set, gateway, create);
+    say(self, watcher->stream, WATCH_ITEM_CREATED, watcher->id, self->position, NULL);
+    if (full) {
+        say(self, watcher->stream, WATCH_ITEM_CANCELED, watcher->id, self->position, NULL);
+        watcher_set_remove(&self->set, watcher);
+        return;
+    }
+    int64_t start = create->start_revision > 0 ? create->start_revision : create->head_revision + 1;
+    watcher->next = start;
+    if (start == self->position + 1) {
+        watcher_set_move(&self->set, watcher, WATCHER_SYNCED);
+    } else if (start <= self->position) {
+        watcher_set_move(&self->set, watcher, WATCHER_READY);
+    } else {
+        watcher_set_move(&self->set, watcher, WATCHER_FUTURE);
+        self->future_min = start < self->future_min ? start : self->future_min;
+    }
+}
+
+static void on_cancel(watch_t *self, const msg_watch_stream_t *cancel)
+{
+    watcher_t *watcher = watcher_set_find(&self->set, cancel->stream, cancel->watch_id);
+    if (watcher) {
+        say(self, watcher->stream, WATCH_ITEM_CANCELED, watcher->id, self->position, NULL);
+        watcher_set_remove(&self->set, watcher);
+    }
+}
+
+/* Answered only when every watcher of the stream is synced; travels behind their events. */
+static void on_progress(watch_t *self, const msg_watch_stream_t *progress)
+{
+    const watch_stream_t *stream = watcher_set_stream(&self->set, progress->stream);
+    if (stream && stream->count && stream->synced == stream->count) {
+        say(self, stream, WATCH_ITEM_PROGRESS, -1, self->position, NULL);
+    }
+}
+
+static void on_consumed(watch_t *self, const msg_watch_stream_t *consumed)
+{
+    watch_stream_t *stream = watcher_set_stream(&self->set, consumed->stream);
+    if (!stream) {
+        return;
+    }
+    uint64_t bytes = consumed->bytes < stream->outstanding ? consumed->bytes : stream->outstanding;
+    stream->outstanding -= bytes;
+    if (stream->outstanding > self->cfg.stream_bytes_max / 2) {
+        return; /* not worth a slice yet */
+    }
+    for (watcher_t *watcher = stream->watchers; watcher; watcher = watcher->stream_next) {
+        if (watcher->phase.state == WATCHER_BLOCKED) {
+            watcher_set_move(&self->set, watcher, WATCHER_READY);
+        }
+    }
+}
+
+static int64_t revision_needed(const msg_t *msg)
+{
+    switch (msg->kind) {
+    case MSG_WATCH_CREATE: return msg->u.watch_create.head_revision;
+    case MSG_WATCH_PROGRESS: return msg->u.watch_stream.head_revision;
+    default: return 0;
+    }
+}
+
+static void on_request(watch_t *self, msg_t *msg)
+{
+    switch (msg->kind) {
+    case MSG_WATCH_CREATE: on_create(self, msg->from, &msg->u.watch_create); break;
+    case MSG_WATCH_CANCEL: on_cancel(self, &msg->u.watch_stream); break;
+    case MSG_WATCH_PROGRESS: on_progress(self, &msg->u.watch_stream); break;
+    case MSG_WATCH_CONSUMED: on_consumed(self, &msg->u.watch_stream); break;
+    case MSG_WATCH_CLOSE: watcher_set_close_stream(&self->set, msg->u.watch_stream.stream); break;
+    default: assert(!"not a request");
+    }
+}
+
+/* Keeps a request that is ahead of position, and all behind it: their order is the client's. Their
+ * number is bounded by the edge's credits between two spans. */
+static void take_request(watch_t *self, msg_t *msg)
+{
+    if (self->early_count == 0 && revision_needed(msg) <= self->position) {
+        on_request(self, msg);
+        return;
+    }
+    msg_t *kept = xmemdup(msg, sizeof *msg);
+    if (msg->kind == MSG_WATCH_CREATE) { /* its bytes move along */
+        msg->u.watch_create.key = NULL;
+        msg->u.watch_create.range_end = NULL;
+    }
+    self->early = xgrow(self->early, &self->early_capacity, self->early_count + 1, sizeof(msg_t *));
+    self->early[self->early_count++] = kept;
+}
+
+static void answer_early(watch_t *self)
+{
+    size_t ready = 0;
+    while (ready < self->early_count && revision_needed(self->early[ready]) <= self->position) {
+        on_request(self, self->early[ready]);
+        msg_free(&self->early[ready++]);
+    }
+    self->early_count -= ready;
+    if (ready) {
+        memmove(self->early, self->early + ready, self->early_count * sizeof(msg_t *));
+    }
+}
+
+/* ---- progress by itself ---- */
+
+static void notify(watch_t *self, uint64_t now_us)
+{
+    if (now_us < self->next_notify_us) {
+        return;
+    }
+    bool first = self->next_notify_us == 0;
+    self->next_notify_us = now_us + self->cfg.progress_notify_us;
+    size_t cursor = 0;
+    watcher_t *watcher = NULL;
+    while (!first && (watcher = table_each(&self->set.watchers, &cursor))) {
+        bool wanted = (watcher->flags & WATCH_NOTIFY) && watcher->phase.state == WATCHER_SYNCED;
+        if (wanted && !watcher->sent_since_tick) {
+            say(self, watcher->stream, WATCH_ITEM_PROGRESS, watcher->id, self->position, NULL);
+        }
+        watcher->sent_since_tick = false;
+    }
+}
+
+/* ---- the core ---- */
+
+static void end_of_burst(watch_t *self, uint64_t now_us, outbox_t *out)
+{
+    hand_out(self, out);
+    if (has_catch_up_work(self)) {
+        catch_up(self, out);
+    }
+    notify(self, now_us);
+    hand_out(self, out);
+    size_t watchers = self->set.watchers.count;
+    metrics_set(self->metrics, METRIC_WATCHERS, watchers);
+    metrics_set(self->metrics, METRIC_WATCH_STREAMS, self->set.streams.count);
+    metrics_set(self->metrics, METRIC_WATCHERS_SLOW, self->set.ready.count);
+}
+
+static void watch_step(void *context, const step_in_t *in, outbox_t *out)
+{
+    watch_t *self = context;
+    if (!in->msg) {
+        end_of_burst(self, in->now_us, out);
+        return;
+    }
+    switch (in->msg->kind) {
+    case MSG_EVENTS:
+        on_events(self, &in->msg->u.events);
+        answer_early(self);
+        break;
+    case MSG_RESTORED:
+        on_restored(self, &in->msg->u.restored);
+        answer_early(self);
+        break;
+    case MSG_WATCH_CREATE:
+    case MSG_WATCH_CANCEL:
+    case MSG_WATCH_PROGRESS:
+    case MSG_WATCH_CONSUMED:
+    case MSG_WATCH_CLOSE: take_request(self, in->msg); break;
+    case MSG_STOP: outbox_stopped(out); break;
+    default: assert(!"a message that the wiring table does not send to watch");
+    }
+}
+
+static uint64_t watch_deadline(const void *context)
+{
+    const watch_t *self = context;
+    return has_catch_up_work(self) ? 0 : self->next_notify_us;
+}
+
+const core_ops_t watch_ops = {
+    .step = watch_step,
+    .deadline = watch_deadline,
+    .destroy = watch_destroy,
+};
