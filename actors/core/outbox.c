@@ -153,6 +153,7 @@ void outbox_put(outbox_t *self, actor_id_t to, msg_t **msg_p)
     self->items[self->count++] = (item_t){.to = to, .msg = msg};
 }
 
+static char *format_text(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 static char *format_text(const char *format, va_list args)
 {
     char *text = NULL;
