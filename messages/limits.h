@@ -47,3 +47,11 @@
 #define LIMIT_STREAM_RESETS_PER_S 20
 #define LIMIT_CONNECTION_BYTES                                                                     \
     (16u << 20) /* unsent bytes of one connection before it is not read any more */
+
+/* ---- configuration ---- */
+#define LIMIT_URLS              64          /* of one list: a member listens on a handful */
+#define LIMIT_CONFIG_FILE_BYTES (1u << 20)  /* a configuration is a few KiB */
+#define LIMIT_CONFIG_DEPTH      16          /* nesting inside keys that are skipped */
+#define LIMIT_NAME_BYTES        1024        /* of a member or a cluster token: both travel in the log */
+#define LIMIT_REQUEST_BYTES_MAX (32u << 20) /* of --max-request-bytes: half of what may be in flight */
+#define LIMIT_LOG_OUTPUTS       16          /* files and streams that get the log */
