@@ -1,0 +1,14 @@
+/* member_id: the ids of members and clusters. Pure.
+ * Rule (contract section 6): SHA-1 over text that every member knows, its first eight bytes as a
+ * big-endian number; so all members of a new cluster compute the same ids without talking. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "actors/daemon/urls.h"
+
+/* Of a member present when the cluster is made: sorted peer URLs, then the cluster's token. */
+uint64_t member_id(const urls_t *peer_urls, const char *cluster_token);
+/* Of a cluster made of these members. Sorts `members`. */
+uint64_t cluster_id(uint64_t *members, size_t count);
