@@ -53,13 +53,14 @@ void entries_deinit(entries_t *self)
     *self = (entries_t){0};
 }
 
+/* Room is always a power of two, as entries_append expects. */
 void entries_reserve(entries_t *self, size_t count)
 {
-    if (!self->items) {
-        self->items = xmalloc(count * sizeof *self->items);
-        return;
+    size_t capacity = 1;
+    while (capacity < self->count + count) {
+        capacity *= 2;
     }
-    self->items = xrealloc(self->items, (self->count + count) * sizeof *self->items);
+    self->items = xrealloc(self->items, capacity * sizeof *self->items);
 }
 
 /* Capacity is the next power of two of the count, so that appending needs no third field. */
