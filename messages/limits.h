@@ -20,6 +20,14 @@
 #define LIMIT_APPEND_BYTES   (8u << 20) /* bytes of one APPEND_LOG, unless a single entry is larger */
 #define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
 
+/* ---- the write-ahead log's files ---- */
+#define LIMIT_WAL_SEGMENT_BYTES     (64u << 20) /* default size of a segment: about 0.1 s to read */
+#define LIMIT_WAL_SEGMENT_BYTES_MIN 4096u       /* smaller ones only cost: a header each */
+#define LIMIT_WAL_FILE_BYTES        (1u << 30)  /* above, it is not ours: a segment is read whole */
+#define LIMIT_WAL_RECORD_BYTES      (64u << 20) /* one entry; above any --max-request-bytes */
+#define LIMIT_WAL_BATCH_BYTES       (16u << 20) /* one write, unless one message is larger */
+#define LIMIT_WAL_CONFIGURATION_BYTES (1u << 20) /* an encoded configuration in a header */
+
 /* ---- memory ---- */
 #define LIMIT_LOG_BYTES          (64u << 20)  /* log kept in memory for slow followers */
 #define LIMIT_INFLIGHT_BYTES     (64u << 20)  /* proposals accepted and not yet applied */
