@@ -35,6 +35,8 @@ bool mvcc_cursor_more(const mvcc_cursor_t *self);
  * fresh snapshot at the same revision). */
 int64_t mvcc_cursor_emitted(const mvcc_cursor_t *self);
 slice_t mvcc_cursor_last_key(const mvcc_cursor_t *self);
+/* Memory held for sorting, to be charged to the caller's budget. */
+size_t mvcc_cursor_held_bytes(const mvcc_cursor_t *self);
 
 /* All of a range at once, as fields 2..4 of RangeResponse. 0, API_COMPACTED, API_FUTURE_REVISION, < 0. */
 int mvcc_range(const kv_reader_t *reader, const mvcc_head_t *head, const mvcc_range_t *range,

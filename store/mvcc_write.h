@@ -13,8 +13,8 @@ int mvcc_new(mvcc_t **self_p, kv_t *kv, char **error_p) __attribute__((warn_unus
 void mvcc_destroy(mvcc_t **self_p);
 /* head as of the entries applied so far, the open span included. */
 const mvcc_head_t *mvcc_current(const mvcc_t *self);
-/* Reads that see the open span. */
-const kv_reader_t *mvcc_reader(const mvcc_t *self);
+/* Reads that see the open span. Good until the next change. */
+const kv_reader_t *mvcc_reader(mvcc_t *self);
 
 /* ---- one entry: begin, any operations, end ---- */
 void mvcc_entry_begin(mvcc_t *self, uint64_t index, uint64_t term);
@@ -23,6 +23,8 @@ void mvcc_entry_begin(mvcc_t *self, uint64_t index, uint64_t term);
 void mvcc_entry_end(mvcc_t *self);
 /* The revision a change in this entry has or would have; what reads inside a writing Txn report. */
 int64_t mvcc_entry_revision(const mvcc_t *self);
+/* Has the open entry changed a key? Then reads inside it are at mvcc_entry_revision. */
+bool mvcc_entry_changed(const mvcc_t *self);
 
 typedef struct {
     slice_t key, value;
@@ -68,6 +70,7 @@ int mvcc_commit(mvcc_t *self) __attribute__((warn_unused_result));
 /* ---- compaction's background work: between spans ---- */
 /* Deletes what compaction up to head.compacted made unreachable, at most `max_rows` log rows per call, progress
  * in the same batch; resumes after a restart. 0 = nothing left; MVCC_MORE_WORK; < 0.
- * Only between mvcc_commit and the next mvcc_entry_begin. */
-int mvcc_compact_step(mvcc_t *self, size_t max_rows) __attribute__((warn_unused_result));
+ * *removed: records deleted. Only between mvcc_commit and the next mvcc_entry_begin. */
+int mvcc_compact_step(mvcc_t *self, size_t max_rows, size_t *removed)
+    __attribute__((warn_unused_result));
 bool mvcc_compact_pending(const mvcc_t *self);
