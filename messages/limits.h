@@ -47,14 +47,37 @@
 
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
+#define LIMIT_CALLS             100000 /* open calls per gateway, about 1 KiB each; then REFUSED_STREAM */
 #define LIMIT_HEADER_LIST_BYTES 16384
 #define LIMIT_HEADERS           64
-#define LIMIT_CONTROL_FRAMES_PER_S                                                                 \
-    100 /* PING, SETTINGS, empty DATA, PRIORITY: then ENHANCE_YOUR_CALM */
-#define LIMIT_STREAM_RESETS_BURST 200
-#define LIMIT_STREAM_RESETS_PER_S 20
-#define LIMIT_CONNECTION_BYTES                                                                     \
-    (16u << 20) /* unsent bytes of one connection before it is not read any more */
+#define LIMIT_STATUS_TEXT_BYTES 4096 /* of grpc-message: clients limit the header list too */
+/* PING, SETTINGS, empty DATA, PRIORITY, WINDOW_UPDATE, unknown and invalid frames: then
+ * ENHANCE_YOUR_CALM. Every frame of an answer permits a few more, since clients acknowledge
+ * answers with WINDOW_UPDATEs and measure their bandwidth with PINGs. */
+#define LIMIT_CONTROL_FRAMES_PER_S    100
+#define LIMIT_CONTROL_FRAMES_BURST    1000
+#define LIMIT_CONTROL_FRAMES_ALLOWED  4 /* per frame of an answer */
+#define LIMIT_OUTBOUND_ACKS           64
+#define LIMIT_STREAM_RESETS_BURST     200
+#define LIMIT_STREAM_RESETS_PER_S     20
+#define LIMIT_RAPID_RESET_US          1000000 /* only calls reset within this time count */
+#define LIMIT_PING_STRIKES            2       /* pings more often than allowed, as grpc-go */
+#define LIMIT_STREAM_WINDOW_BYTES     (1u << 20)
+#define LIMIT_CONNECTION_WINDOW_BYTES (16u << 20)
+/* Unsent bytes of one connection above which complete requests wait in front of the request core. */
+#define LIMIT_CONNECTION_BYTES (16u << 20)
+#define LIMIT_RECEIVING_BYTES  (256u << 20) /* of request messages not complete yet, per gateway */
+#define LIMIT_OUTPUT_BYTES     (256u << 10) /* produced ahead of the socket, per connection */
+#define LIMIT_READ_BYTES       65536        /* per read() */
+
+/* ---- time-outs of client connections ---- */
+#define LIMIT_HANDSHAKE_US     5000000  /* preface and SETTINGS; half-open clients */
+#define LIMIT_UNUSED_US        60000000 /* a connection that never made a call */
+#define LIMIT_REQUEST_US       10000000 /* a message's bytes: per 64 KiB, so that slow links can upload */
+#define LIMIT_REQUEST_PROGRESS 65536
+#define LIMIT_UNARY_STALL_US   30000000 /* a client that does not take its answer */
+#define LIMIT_STREAM_STALL_US  60000000
+#define LIMIT_SOCKET_STALL_US  60000000 /* a socket that takes nothing */
 
 /* ---- configuration ---- */
 #define LIMIT_URLS              64          /* of one list: a member listens on a handful */

@@ -34,9 +34,12 @@ typedef struct {
     void (*destroy)(conn_t **self_p);
 } conn_ops_t;
 
-/* Every connection type begins with this. */
+/* Every connection type begins with this, zeroed apart from ops. */
 struct conn {
     const conn_ops_t *ops;
+    conn_t *dirty_next, *dirty_prev; /* calls: waits for its output() */
+    bool dirty;
+    void *owner; /* the shell's: whose socket this is */
 };
 
 /* What connections need to reach. */
@@ -51,10 +54,30 @@ typedef struct {
 
 calls_t *calls_new(void);
 void calls_destroy(calls_t **self_p);
+/* 0 when LIMIT_CALLS are open. */
 uint64_t calls_open(calls_t *self, conn_t *conn, int32_t stream);
 void calls_close(calls_t *self, uint64_t call);
 /* NULL when the call is gone. */
 conn_t *calls_find(const calls_t *self, uint64_t call, int32_t *stream_p);
+size_t calls_count(const calls_t *self);
+/* Leads the api's answers to their connections and marks those dirty. Answers to calls that are
+ * gone are dropped. */
+api_sink_t calls_sink(calls_t *self);
+
+/* Dirty connections: something happened, output() may have bytes. The shell writes them once per
+ * turn. A connection leaves the list before it is destroyed. */
+void calls_mark_dirty(calls_t *self, conn_t *conn);
+void calls_clear_dirty(calls_t *self, conn_t *conn);
+conn_t *calls_take_dirty(calls_t *self); /* NULL = none left */
+
+/* Bytes of request messages that are not complete yet, over all connections. False = they would
+ * exceed LIMIT_RECEIVING_BYTES: refuse. */
+bool calls_charge(calls_t *self, size_t bytes);
+void calls_refund(calls_t *self, size_t bytes);
+
+/* What a new connection speaks, by its first bytes. */
+typedef enum { PROTOCOL_UNDECIDED, PROTOCOL_HTTP2, PROTOCOL_HTTP1 } protocol_t;
+protocol_t protocol_sniff(slice_t first);
 
 /* HTTP/2 with gRPC. */
 conn_t *h2_conn_new(const conn_env_t *env, uint64_t now_us);
