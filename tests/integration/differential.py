@@ -14,7 +14,7 @@ import time
 
 import support
 from diff_canon import rpc
-from diff_cases import run_cases
+from diff_cases import CASES, Both
 from diff_pair import Answer, Diverged, Pair, error_answer
 from diff_script import Script
 from diff_watch import Recorder, WatchSession, hammer
@@ -131,20 +131,75 @@ def check_expiry(pair):
     pair.call("etcdserverpb.Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=424242, keys=True))
 
 
-def run_seed(options, etcd, seed, ops, totals):
-    directory = support.scratch("differential", in_memory=True)
-    servers = [support.Server(etcd, directory + "/reference", label="reference"),
-               support.Server(options.server, directory + "/server", label="server")]
-    pair = None
-    try:
-        for s in servers:
-            s.start(wait=False)
-        for s in servers:
-            s.wait_ready(30)
-        pair = Pair(servers[0].target, servers[1].target, seed, options.max_differences)
+class Servers:
+    """The reference and the server under test, both fresh, with the pair that talks to them."""
+
+    def __init__(self, options, etcd, seed):
+        self.options, self.seed = options, seed
+        self.directory = support.scratch("differential", in_memory=True)
+        self.servers = [support.Server(etcd, self.directory + "/reference", label="reference"),
+                        support.Server(options.server, self.directory + "/server", label="server")]
+        self.pair = None
+
+    def __enter__(self):
         try:
-            if options.part in ("all", "cases"):
-                totals["cases"] = run_cases(pair, lambda: fresh_pair(options, etcd, seed), options.case)
+            for s in self.servers:
+                s.start(wait=False)
+            for s in self.servers:
+                s.wait_ready(30)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.pair = Pair(self.servers[0].target, self.servers[1].target, self.seed, self.options.max_differences)
+        return self
+
+    def __exit__(self, *_):
+        if self.pair:
+            self.pair.close()
+        for s in self.servers:
+            s.stop()
+        if not self.options.keep:
+            shutil.rmtree(self.directory)
+
+    def account(self, totals):
+        """Adds what the pair has counted; a server that ended on its own counts as a difference."""
+        for s in self.servers:
+            if not s.alive():
+                print("seed %d: the %s ended with %s:\n%s" % (self.seed, s.label, s.process.returncode, s.tail()))
+                totals["differences"] += 1
+        totals["ops"] += self.pair.ops
+        totals["differences"] += self.pair.differences
+        for name in ("kinds", "errors"):
+            for k, v in getattr(self.pair, name).items():
+                totals[name][k] = totals[name].get(k, 0) + v
+
+
+def run_cases(options, etcd, totals):
+    """The named cases, on one pair of servers; on fresh ones again after a case in which the two stores diverged."""
+    left = [f for f in CASES if not options.case or options.case in f.__name__]
+    while left:
+        with Servers(options, etcd, 0) as servers:
+            while left:
+                function = left.pop(0)
+                totals["cases"] += 1
+                before = servers.pair.differences
+                servers.pair.max_differences = before + options.max_differences
+                diverged = None
+                try:
+                    function(Both(servers.pair))
+                except Diverged as e:
+                    diverged = e
+                if servers.pair.differences != before or diverged:
+                    print("^ in the named case %s %s" % (function.__name__, diverged or ""), flush=True)
+                if diverged or not all(s.alive() for s in servers.servers):
+                    break
+            servers.account(totals)
+
+
+def run_seed(options, etcd, seed, ops, totals):
+    with Servers(options, etcd, seed) as servers:
+        pair = servers.pair
+        try:
             if options.part in ("all", "script"):
                 totals["events"] += run_script(pair, seed, ops, totals["old"])
                 check_expiry(pair)
@@ -153,22 +208,7 @@ def run_seed(options, etcd, seed, ops, totals):
         except Diverged as e:
             print("seed %d stopped after %d operations: %s" % (seed, pair.ops, e))
             totals["stopped"] += 1
-        for s in servers:
-            if not s.alive():
-                print("seed %d: the %s ended with %s:\n%s" % (seed, s.label, s.process.returncode, s.tail()))
-                totals["differences"] += 1
-        totals["ops"] += pair.ops
-        totals["differences"] += pair.differences
-        for name in ("kinds", "errors"):
-            for k, v in getattr(pair, name).items():
-                totals[name][k] = totals[name].get(k, 0) + v
-    finally:
-        if pair:
-            pair.close()
-        for s in servers:
-            s.stop()
-        if not options.keep:
-            shutil.rmtree(directory)
+        servers.account(totals)
 
 
 def run_hammer(pair, options, totals):
@@ -195,7 +235,9 @@ def main():
     print("reference: etcd %s (%s)" % (version, etcd))
     totals = {"ops": 0, "differences": 0, "events": 0, "cases": 0, "stopped": 0, "old": version.startswith("3.4"), "kinds": {}, "errors": {}}
     begin = time.monotonic()
-    for seed in range(options.seed, options.seed + options.seeds):
+    if options.part in ("all", "cases"):
+        run_cases(options, etcd, totals)
+    for seed in range(options.seed, options.seed + options.seeds) if options.part != "cases" else ():
         run_seed(options, etcd, seed, options.ops // options.seeds, totals)
         print("seed %d done: %d operations, %d events, %d differences so far" % (
             seed, totals["ops"], totals["events"], totals["differences"]), flush=True)

@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+"""A full disk: the server stops with a clear message, and with space again nothing acknowledged is lost.
+
+    disk_full.py --server build/release/quorald [--rounds 3 --room 150]
+
+The data directory is on a small tmpfs, together with a file of ballast that leaves little room. Each round writes until
+the server ends, checks its last words, frees the ballast, starts again and compares everything that was acknowledged.
+Needs root.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import support
+from load import Ledger, Load
+
+WORDS = ("no space left on device", "disk full", "disk is full", "enospc")
+
+
+def last_words(server):
+    """The log's fatal lines, or any line that speaks of the disk."""
+    text = server.log_since_start().decode("utf-8", "replace")
+    return [line for line in text.splitlines() if any(w in line.lower() for w in WORDS)]
+
+
+def one_round(server, ledger, number, patience, ballast):
+    load = Load(server.client_port, "f%d" % number, number, value_bytes=(4000, 16000)).start()
+    end = time.monotonic() + patience
+    while server.alive() and load.running() and time.monotonic() < end:
+        time.sleep(0.02)
+    if server.alive():
+        load.stop()
+        load.join()
+        support.fail("round %d: the server still runs after %d acknowledged writes and %d refused ones; it must stop "
+                     "when its disk is full:\n%s" % (number, load.acked(), sum(w.refused for w in load.writers),
+                                                      server.tail()))
+    load.join()
+    code = server.process.returncode
+    server.process = None
+    words = last_words(server)
+    if code == 0 or not words:
+        support.fail("round %d: ended with %d and without naming the full disk:\n%s" % (number, code, server.tail()))
+    # Still full: it must say so again, or start; in no case may it damage anything.
+    server.start(wait=False)
+    end = time.monotonic() + 5
+    while server.alive() and time.monotonic() < end and not any(r in server.log_since_start() for r in support.READY):
+        time.sleep(0.02)
+    server.stop()
+    os.unlink(ballast)
+    server.start(timeout=60)
+    ledger.check(server.target, load)
+    ledger.tidy(server.target)
+    return load.acked(), code, words[-1]
+
+
+def main():
+    parser = support.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, default=800, help="size of the file system")
+    parser.add_argument("--room", type=int, default=150, help="megabytes that each round may fill")
+    parser.add_argument("--patience", type=float, default=60, help="seconds a round may write")
+    options = support.parse(parser)
+    if os.geteuid() != 0:
+        support.skip("a file system of its own needs root (mount)")
+    directory = support.scratch("full")
+    mount_point = os.path.join(directory, "disk")
+    os.mkdir(mount_point)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % options.megabytes, "tmpfs", mount_point], check=True)
+    server = support.Server(options.server, os.path.join(mount_point, "data"), extra=["--snapshot-count=1000"])
+    server.log_path = os.path.join(directory, "log")
+    ballast = os.path.join(mount_point, "ballast")
+    ledger = Ledger()
+    try:
+        server.start()
+        for number in range(options.rounds):
+            stat = os.statvfs(mount_point)
+            size = stat.f_bavail * stat.f_frsize - (options.room << 20)
+            if size <= 0:
+                support.fail("round %d: less than %d MiB left before it began" % (number, options.room))
+            with open(ballast, "wb") as f:
+                os.posix_fallocate(f.fileno(), 0, size)
+            acked, code, words = one_round(server, ledger, number, options.patience, ballast)
+            print("round %d: %d writes acknowledged, then exit code %d: %s" % (number, acked, code, words[:300]),
+                  flush=True)
+            if acked < 100:
+                support.fail("round %d hardly wrote anything: no test of a disk that fills up" % number)
+    finally:
+        server.stop()
+        subprocess.run(["umount", mount_point], check=False)
+    shutil.rmtree(directory)
+    print("%d times full: all %d acknowledged writes there afterwards" % (options.rounds, ledger.checked))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
