@@ -72,7 +72,7 @@ def main():
     finally:
         server.stop()
     shutil.rmtree(directory)
-    print("%d kills under load (each after at least %d acknowledged writes), %d more during recovery: all %d "
+    support.count("kill -9: %d under load (each after at least %d acknowledged writes), %d more during recovery: all %d "
           "acknowledged writes there, %d unanswered ones found whole, no revision twice; %.0f s" % (
               kills, fewest or 0, extra, ledger.checked, ledger.unknown, time.monotonic() - begin))
     sys.exit(0 if kills == options.rounds and (fewest or 0) >= MINIMUM else 1)

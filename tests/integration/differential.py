@@ -243,9 +243,9 @@ def main():
             seed, totals["ops"], totals["events"], totals["differences"]), flush=True)
     print("operations by kind: " + ", ".join("%s %d" % item for item in sorted(totals["kinds"].items())))
     print("errors seen: " + "; ".join("%s ×%d" % item for item in sorted(totals["errors"].items(), key=lambda x: -x[1])[:40]))
-    print("watch from now: %d rounds on the reference, %d on the server" % (
+    support.count("watch from now: %d rounds on the reference, %d on the server" % (
         totals.get("hammer reference", 0), totals.get("hammer server", 0)))
-    print("%d operations, %d watch events, %d named cases over %d seeds in %.0f s: %d differences" % (
+    support.count("differential: %d operations, %d watch events, %d named cases, %d seeds, %.0f s: %d differences" % (
         totals["ops"], totals["events"], totals["cases"], options.seeds, time.monotonic() - begin,
         totals["differences"]))
     enough = options.part != "all" or options.case or (totals["ops"] >= options.ops and totals["events"] > 0)

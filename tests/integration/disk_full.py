@@ -91,7 +91,7 @@ def main():
         server.stop()
         subprocess.run(["umount", mount_point], check=False)
     shutil.rmtree(directory)
-    print("%d times full: all %d acknowledged writes there afterwards" % (options.rounds, ledger.checked))
+    support.count("full disk: %d times, all %d acknowledged writes there afterwards" % (options.rounds, ledger.checked))
     sys.exit(0)
 
 

@@ -162,7 +162,7 @@ def cuts_on(kind, options, directory, rng, cuts):
     finally:
         server.stop()
         disk.unmount()
-    print("%-5s %2d cuts (%s), each after at least %d acknowledged writes: all %d there, %d unanswered ones found "
+    support.count("power cuts: %-5s %2d (%s), each after at least %d acknowledged writes: all %d there, %d unanswered ones found "
           "whole; files created %d, deleted %d under load" % (
               kind, cuts, ", ".join("%d %s" % (n, MODES[i]) for i, n in enumerate(modes)), total["fewest"] or 0,
               ledger.checked, ledger.unknown, total["created"], total["deleted"]), flush=True)
@@ -193,7 +193,7 @@ def main():
     for i, kind in enumerate(kinds):
         cuts_on(kind, options, directory, rng, options.cuts * (i + 1) // len(kinds) - options.cuts * i // len(kinds))
     shutil.rmtree(directory)
-    print("%d power cuts survived in %.0f s" % (options.cuts, time.monotonic() - begin))
+    support.count("power cuts: %d in all, %.0f s" % (options.cuts, time.monotonic() - begin))
     sys.exit(0)
 
 

@@ -41,6 +41,11 @@ def skip(text):
     sys.exit(SKIPPED)
 
 
+def count(text):
+    """The line with what a test has done; ./dev test prints them all at its end."""
+    print("COUNT: " + text, flush=True)
+
+
 def cache_dir():
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.environ.get("QUORAL_CACHE") or os.path.join(base, "quoral")
