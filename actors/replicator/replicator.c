@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "actors/replicator/log.h"
+#include "actors/replicator/raft_log.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
@@ -38,7 +38,7 @@ typedef struct {
 struct replicator {
     replicator_cfg_t cfg;
     metrics_t *metrics;
-    log_t log;
+    raft_log_t log;
     configuration_t configuration; /* decoded top of the log's stack */
     uint64_t fence, open, lead;    /* lead: the term this member leads, 0 = none */
     uint64_t lead_first;           /* index of the no-op that began it */
@@ -58,7 +58,7 @@ struct replicator {
 
 static void adopt_configuration(replicator_t *self)
 {
-    const log_configuration_t *newest = log_configuration(&self->log);
+    const raft_log_configuration_t *newest = raft_log_configuration(&self->log);
     int rc = configuration_decode(&self->configuration, bytes_slice(newest->encoded));
     assert(rc == 0); /* validated before it was appended, or when the log was read */
     (void)rc;
@@ -70,15 +70,15 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     replicator_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
     self->metrics = metrics;
-    log_init(&self->log, cfg->base_index, cfg->base_term, cfg->configuration_index,
-             cfg->configuration);
+    raft_log_init(&self->log, cfg->base_index, cfg->base_term, cfg->configuration_index,
+                  cfg->configuration);
     for (size_t i = 0; i < cfg->entries->count; i++) {
-        log_append(&self->log, &cfg->entries->items[i]);
+        raft_log_append(&self->log, &cfg->entries->items[i]);
     }
     adopt_configuration(self);
     self->fence = cfg->term;
     self->open = cfg->term;
-    self->durable = log_last_index(&self->log);
+    self->durable = raft_log_last_index(&self->log);
     self->written = self->durable;
     self->commit = cfg->commit;
     self->applied = cfg->applied;
@@ -96,7 +96,7 @@ static void replicator_destroy(void **self_p)
     replicator_t *self = *self_p;
     *self_p = NULL;
     if (self) {
-        log_deinit(&self->log);
+        raft_log_deinit(&self->log);
         configuration_deinit(&self->configuration);
         free(self->inflight);
         free(self->pending.items);
@@ -133,13 +133,13 @@ static void answer_read(const waiting_read_t *read, msg_kind_t kind, uint64_t in
 static void send_position(replicator_t *self, msg_kind_t kind, const msg_fence_t *question,
                           outbox_t *out)
 {
-    const log_configuration_t *newest = log_configuration(&self->log);
+    const raft_log_configuration_t *newest = raft_log_configuration(&self->log);
     msg_t *msg = msg_new(kind);
     msg->u.position = (msg_position_t){
         .seq = question->seq,
         .term = question->term,
-        .last_term = log_last_term(&self->log),
-        .last_index = log_last_index(&self->log),
+        .last_term = raft_log_last_term(&self->log),
+        .last_index = raft_log_last_index(&self->log),
         .configuration = bytes_ref(newest->encoded),
         .configuration_index = newest->index,
     };
@@ -198,12 +198,12 @@ static void append(replicator_t *self, entry_type_t type, const bytes_t *payload
 {
     assert(self->lead != 0 && self->lead == self->fence && self->open == self->fence);
     entry_t entry = {
-        .index = log_last_index(&self->log) + 1,
+        .index = raft_log_last_index(&self->log) + 1,
         .term = self->lead,
         .type = type,
         .payload = (bytes_t *)(uintptr_t)payload, /* the log takes a reference, it does not write */
     };
-    log_append(&self->log, &entry);
+    raft_log_append(&self->log, &entry);
 }
 
 static void on_lead(replicator_t *self, uint64_t term)
@@ -212,7 +212,7 @@ static void on_lead(replicator_t *self, uint64_t term)
         return; /* overtaken by a newer fence */
     }
     self->lead = term;
-    self->lead_first = log_last_index(&self->log) + 1;
+    self->lead_first = raft_log_last_index(&self->log) + 1;
     append(self, ENTRY_NORMAL, NULL); /* the no-op that commits what earlier terms left */
 }
 
@@ -228,7 +228,7 @@ static void remember_pending(replicator_t *self, actor_id_t from, uint64_t req_i
     queue->items =
         xgrow(queue->items, &queue->capacity, queue->head + queue->count + 1, sizeof *queue->items);
     queue->items[queue->head + queue->count++] =
-        (pending_t){.index = log_last_index(&self->log), .req_id = req_id, .from = from};
+        (pending_t){.index = raft_log_last_index(&self->log), .req_id = req_id, .from = from};
 }
 
 static api_error_t why_refuse(const replicator_t *self, const msg_propose_t *propose)
@@ -271,10 +271,10 @@ static void send_append_log(replicator_t *self, uint64_t now_us, outbox_t *out)
     record->lsn = ++self->lsn;
     record->first = self->written + 1;
     record->commit = self->commit;
-    uint64_t last = log_last_index(&self->log);
+    uint64_t last = raft_log_last_index(&self->log);
     while (self->written < last && record->entries.count < LIMIT_APPEND_ENTRIES &&
            record->entries.bytes < LIMIT_APPEND_BYTES) {
-        entries_append(&record->entries, log_at(&self->log, ++self->written));
+        entries_append(&record->entries, raft_log_at(&self->log, ++self->written));
     }
     self->inflight = xgrow(self->inflight, &self->inflight_capacity, self->inflight_count + 1,
                            sizeof *self->inflight);
@@ -285,7 +285,7 @@ static void send_append_log(replicator_t *self, uint64_t now_us, outbox_t *out)
 
 static void write_log(replicator_t *self, uint64_t now_us, outbox_t *out)
 {
-    while (self->written < log_last_index(&self->log) && outbox_room(out, ACTOR_WAL_WRITER)) {
+    while (self->written < raft_log_last_index(&self->log) && outbox_room(out, ACTOR_WAL_WRITER)) {
         send_append_log(self, now_us, out);
     }
 }
@@ -360,7 +360,7 @@ static void deliver(replicator_t *self, outbox_t *out)
         entries_t *entries = &msg->u.committed.entries;
         while (self->delivered < last && entries->count < LIMIT_SPAN_ENTRIES &&
                entries->bytes < LIMIT_SPAN_BYTES) {
-            entries_append(entries, log_at(&self->log, ++self->delivered));
+            entries_append(entries, raft_log_at(&self->log, ++self->delivered));
         }
         msg->u.committed.commit = self->commit;
         settle_pending(self, self->delivered);
@@ -374,10 +374,10 @@ static void trim(replicator_t *self)
     uint64_t keep = self->cfg.catchup_entries;
     uint64_t until = self->applied > keep ? self->applied - keep : 0;
     if (self->log.base_index < until) {
-        log_drop_until(&self->log, until);
+        raft_log_drop_until(&self->log, until);
     }
     while (self->log.bytes > LIMIT_LOG_BYTES && self->log.base_index < self->applied) {
-        log_drop_until(&self->log, self->log.base_index + 1);
+        raft_log_drop_until(&self->log, self->log.base_index + 1);
     }
 }
 
@@ -385,7 +385,7 @@ static void on_applied(replicator_t *self, const msg_applied_t *applied)
 {
     assert(applied->index >= self->applied && applied->index <= self->delivered);
     for (uint64_t index = self->applied + 1; index <= applied->index; index++) {
-        const entry_t *entry = log_at(&self->log, index);
+        const entry_t *entry = raft_log_at(&self->log, index);
         size_t bytes = entry ? bytes_len(entry->payload) : 0;
         self->unapplied_bytes -= bytes < self->unapplied_bytes ? bytes : self->unapplied_bytes;
     }

@@ -102,9 +102,9 @@ void mailslot_send(mailslot_t *self, msg_t **msg_p)
     msg_t *msg = *msg_p;
     *msg_p = NULL;
     zmq_msg_t frame;
-    hand_over_release(msg);
     int rc = zmq_msg_init_data(&frame, msg, sizeof *msg, free_message, NULL);
     assert(rc == 0);
+    hand_over_release(msg); /* last before the send: covers what libzmq has just allocated, too */
     rc = zmq_msg_send(&frame, self->handle, ZMQ_DONTWAIT);
     if (rc < 0) {
         zmq_msg_close(&frame); /* only while the context ends; frees the message */

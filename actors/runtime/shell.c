@@ -216,6 +216,15 @@ static void publish_stats(runtime_t *self, uint64_t start_us, size_t handled)
     }
 }
 
+/* Main waits for this after STOP. */
+static void answer_stop(runtime_t *self)
+{
+    if (self->stopping && !self->stop_answered && outbox_is_stopped(self->outbox)) {
+        self->stop_answered = true;
+        zsock_signal(self->pipe, 0);
+    }
+}
+
 size_t runtime_turn(runtime_t *self, uint64_t now_us)
 {
     size_t handled = 0;
@@ -229,10 +238,7 @@ size_t runtime_turn(runtime_t *self, uint64_t now_us)
     size_t port_calls = carry_out(self, now_us);
     give_credits_back(self);
     publish_stats(self, now_us, handled);
-    if (self->stopping && !self->stop_answered && outbox_is_stopped(self->outbox)) {
-        self->stop_answered = true;
-        zsock_signal(self->pipe, 0);
-    }
+    answer_stop(self);
     return handled + port_calls;
 }
 
@@ -274,6 +280,8 @@ bool runtime_ended(runtime_t *self)
             uint64_t now_us = clock_monotonic_us();
             step(self, now_us, stop);
             msg_free(&stop);
+            carry_out(self, now_us);
+            answer_stop(self);
         }
         zstr_free(&command);
     }
