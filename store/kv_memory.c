@@ -1,11 +1,8 @@
 /* kv_memory: store/kv.h as an ordered map in memory, for the simulator and for tests.
  *
- * The map is a persistent AVL tree: a write copies the nodes on its path unless nobody else holds
- * them, so a snapshot is one more reference on a root, and so is each batch boundary that a
- * simulated crash may come back to.
- *
- * 1. A node reachable from a root that somebody else holds is never changed.
- * 2. Reference counts are touched under the lock; reading a tree needs none (rule 1). */
+ * A snapshot is one more reference on the root of a persistent tree (store/kv_tree.h), and so is
+ * each batch boundary that a simulated crash may come back to. Reference counts are touched under
+ * the lock; reading a tree needs none, since what a reader holds never changes. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,248 +10,27 @@
 #include "messages/xalloc.h"
 #include "store/kv.h"
 #include "store/kv_impl.h"
+#include "store/kv_tree.h"
 
-enum {
-    /* An AVL tree of 2^40 nodes is less than 60 high. */
-    HEIGHT_MAX = 64,
-    /* Boundaries since the last flush. The oldest go first, as if LevelDB had flushed by itself. */
-    BOUNDARIES_MAX = 4096,
-};
-
-/* ---- the tree ---- */
-
-typedef struct {
-    unsigned refs;
-    uint32_t key_len;
-    size_t value_len;
-    uint8_t bytes[]; /* key, value */
-} pair_t;
-
-typedef struct node {
-    unsigned refs;
-    int height;
-    struct node *child[2]; /* smaller, larger */
-    pair_t *pair;
-} node_t;
-
-static slice_t pair_key(const pair_t *pair)
-{
-    return slice(pair->bytes, pair->key_len);
-}
-
-static slice_t pair_value(const pair_t *pair)
-{
-    return slice(pair->bytes + pair->key_len, pair->value_len);
-}
-
-static pair_t *pair_new(slice_t key, slice_t value)
-{
-    assert(key.len <= UINT32_MAX);
-    pair_t *pair = xmalloc(sizeof *pair + key.len + value.len);
-    pair->refs = 1;
-    pair->key_len = (uint32_t)key.len;
-    pair->value_len = value.len;
-    memcpy(pair->bytes, key.data, key.len);
-    if (value.len) {
-        memcpy(pair->bytes + key.len, value.data, value.len);
-    }
-    return pair;
-}
-
-static void pair_unref(pair_t *pair)
-{
-    assert(pair->refs > 0);
-    if (--pair->refs == 0) {
-        free(pair);
-    }
-}
-
-static node_t *node_ref(node_t *node)
-{
-    if (node) {
-        node->refs++;
-    }
-    return node;
-}
-
-/* Recursion is as deep as the tree is high. */
-static void node_unref(node_t *node)
-{
-    if (!node) {
-        return;
-    }
-    assert(node->refs > 0);
-    if (--node->refs == 0) {
-        node_unref(node->child[0]);
-        node_unref(node->child[1]);
-        pair_unref(node->pair);
-        free(node);
-    }
-}
-
-/* Makes the node at *slot ours alone. Sound only top down: a copy shares its children. */
-static node_t *node_own(node_t **slot)
-{
-    node_t *old = *slot;
-    if (old->refs == 1) {
-        return old;
-    }
-    node_t *copy = xmalloc(sizeof *copy);
-    *copy = *old;
-    copy->refs = 1;
-    copy->pair->refs++;
-    (void)node_ref(copy->child[0]);
-    (void)node_ref(copy->child[1]);
-    old->refs--;
-    *slot = copy;
-    return copy;
-}
-
-static int height(const node_t *node)
-{
-    return node ? node->height : 0;
-}
-
-static void node_measure(node_t *node)
-{
-    int left = height(node->child[0]);
-    int right = height(node->child[1]);
-    node->height = 1 + (left > right ? left : right);
-}
-
-/* Lifts the child on `side` (1 = larger) above the owned node at *slot. */
-static void rotate(node_t **slot, int side)
-{
-    node_t *top = *slot;
-    node_t *up = node_own(&top->child[side]);
-    top->child[side] = up->child[!side];
-    up->child[!side] = top;
-    node_measure(top);
-    node_measure(up);
-    *slot = up;
-}
-
-static void rebalance(node_t **slot)
-{
-    node_t *node = *slot;
-    int lean = height(node->child[1]) - height(node->child[0]);
-    if (lean > 1 || lean < -1) {
-        int side = lean > 1;
-        node_t *heavy = node_own(&node->child[side]);
-        if (height(heavy->child[!side]) > height(heavy->child[side])) {
-            rotate(&node->child[side], !side);
-        }
-        rotate(slot, side);
-        return;
-    }
-    node_measure(node);
-}
-
-/* Owns the path to the key and returns the number of slots on it: the first is the root's, the last
- * holds the key's node or NULL. */
-static int path_own(node_t **root, slice_t key, node_t ***slots)
-{
-    int count = 0;
-    node_t **slot = root;
-    for (;;) {
-        assert(count < HEIGHT_MAX);
-        slots[count++] = slot;
-        if (!*slot) {
-            return count;
-        }
-        node_t *node = node_own(slot);
-        int order = slice_compare(key, pair_key(node->pair));
-        if (order == 0) {
-            return count;
-        }
-        slot = &node->child[order > 0];
-    }
-}
-
-static const pair_t *tree_find(const node_t *node, slice_t key)
-{
-    while (node) {
-        int order = slice_compare(key, pair_key(node->pair));
-        if (order == 0) {
-            return node->pair;
-        }
-        node = node->child[order > 0];
-    }
-    return NULL;
-}
-
-/* Takes the reference on the pair. */
-static void tree_put(node_t **root, pair_t *pair)
-{
-    node_t **slots[HEIGHT_MAX];
-    int count = path_own(root, pair_key(pair), slots);
-    node_t **slot = slots[count - 1];
-    if (*slot) {
-        pair_unref((*slot)->pair);
-        (*slot)->pair = pair;
-        return;
-    }
-    node_t *node = xcalloc(1, sizeof *node);
-    node->refs = 1;
-    node->height = 1;
-    node->pair = pair;
-    *slot = node;
-    while (--count > 0) {
-        rebalance(slots[count - 1]);
-    }
-}
-
-static void tree_remove(node_t **root, slice_t key)
-{
-    if (!tree_find(*root, key)) {
-        return;
-    }
-    node_t **slots[HEIGHT_MAX];
-    int count = path_own(root, key, slots);
-    node_t *node = *slots[count - 1];
-    if (node->child[0] && node->child[1]) {
-        /* The next larger key moves up, and its node goes instead. */
-        node_t **slot = &node->child[1];
-        for (;;) {
-            assert(count < HEIGHT_MAX);
-            slots[count++] = slot;
-            node_t *next = node_own(slot);
-            if (!next->child[0]) {
-                break;
-            }
-            slot = &next->child[0];
-        }
-        pair_t *pair = node->pair;
-        node->pair = (*slot)->pair;
-        (*slot)->pair = pair;
-        node = *slot;
-    }
-    node_t **slot = slots[--count];
-    *slot = node->child[0] ? node->child[0] : node->child[1];
-    node->child[0] = NULL;
-    node->child[1] = NULL;
-    node_unref(node);
-    while (count > 0) {
-        rebalance(slots[--count]);
-    }
-}
+/* Boundaries since the last flush. The oldest go first, as if LevelDB had flushed by itself. */
+enum { BOUNDARIES_MAX = 4096 };
 
 /* ---- the store ---- */
 
 typedef struct {
     kv_reader_t reader;
     struct memory *memory;
-    node_t *root; /* a snapshot's; NULL in the reader of what is written now */
+    kv_node_t *root; /* a snapshot's; NULL in the reader of what is written now */
     bool is_latest;
 } view_t;
 
 typedef struct memory {
     kv_t kv;
     pthread_mutex_t lock;
-    node_t *root;
+    kv_node_t *root;
     view_t latest;
     /* What a crash may come back to: the last flush, then every batch since. Oldest first. */
-    node_t **boundaries;
+    kv_node_t **boundaries;
     size_t boundary_count;
     size_t readers; /* snapshots and iterators */
 } memory_t;
@@ -265,7 +41,7 @@ typedef struct {
 } memory_snapshot_t;
 
 typedef struct {
-    pair_t *pair;
+    kv_pair_t *pair;
     bool is_delete;
 } change_t;
 
@@ -288,19 +64,19 @@ static void memory_unlock(memory_t *self)
     assert(error == 0);
 }
 
-static node_t *reader_enter(memory_t *self, node_t *const *root)
+static kv_node_t *reader_enter(memory_t *self, kv_node_t *const *root)
 {
     memory_lock(self);
-    node_t *held = node_ref(*root);
+    kv_node_t *held = kv_node_ref(*root);
     self->readers++;
     memory_unlock(self);
     return held;
 }
 
-static void reader_leave(memory_t *self, node_t *root)
+static void reader_leave(memory_t *self, kv_node_t *root)
 {
     memory_lock(self);
-    node_unref(root);
+    kv_node_unref(root);
     assert(self->readers > 0);
     self->readers--;
     memory_unlock(self);
@@ -311,19 +87,19 @@ static void reader_leave(memory_t *self, node_t *root)
 typedef struct {
     kv_iter_t base;
     memory_t *memory;
-    node_t *root;
+    kv_node_t *root;
     int depth; /* 0 = not valid */
-    const node_t *path[HEIGHT_MAX];
+    const kv_node_t *path[KV_TREE_HEIGHT_MAX];
 } memory_iter_t;
 
-static void iter_push(memory_iter_t *self, const node_t *node)
+static void iter_push(memory_iter_t *self, const kv_node_t *node)
 {
-    assert(self->depth < HEIGHT_MAX);
+    assert(self->depth < KV_TREE_HEIGHT_MAX);
     self->path[self->depth++] = node;
 }
 
 /* Goes down from `node` to its outermost descendant on `side`. */
-static void iter_descend(memory_iter_t *self, const node_t *node, int side)
+static void iter_descend(memory_iter_t *self, const kv_node_t *node, int side)
 {
     while (node) {
         iter_push(self, node);
@@ -335,7 +111,7 @@ static void iter_descend(memory_iter_t *self, const node_t *node, int side)
 static void iter_step(memory_iter_t *self, int side)
 {
     assert(self->depth > 0);
-    const node_t *node = self->path[self->depth - 1];
+    const kv_node_t *node = self->path[self->depth - 1];
     if (node->child[side]) {
         iter_descend(self, node->child[side], !side);
         return;
@@ -350,10 +126,10 @@ static void iter_seek(kv_iter_t *base, slice_t key)
     memory_iter_t *self = (memory_iter_t *)base;
     self->depth = 0;
     int found = 0; /* depth of the smallest key so far that is large enough */
-    const node_t *node = self->root;
+    const kv_node_t *node = self->root;
     while (node) {
         iter_push(self, node);
-        int order = slice_compare(key, pair_key(node->pair));
+        int order = slice_compare(key, kv_pair_key(node->pair));
         if (order <= 0) {
             found = self->depth;
         }
@@ -387,7 +163,7 @@ static bool iter_valid(const kv_iter_t *base)
     return ((const memory_iter_t *)base)->depth > 0;
 }
 
-static const pair_t *iter_pair(const kv_iter_t *base)
+static const kv_pair_t *iter_pair(const kv_iter_t *base)
 {
     const memory_iter_t *self = (const memory_iter_t *)base;
     assert(self->depth > 0);
@@ -396,12 +172,12 @@ static const pair_t *iter_pair(const kv_iter_t *base)
 
 static slice_t iter_key(const kv_iter_t *base)
 {
-    return pair_key(iter_pair(base));
+    return kv_pair_key(iter_pair(base));
 }
 
 static slice_t iter_value(const kv_iter_t *base)
 {
-    return pair_value(iter_pair(base));
+    return kv_pair_value(iter_pair(base));
 }
 
 static int iter_error(const kv_iter_t *base)
@@ -431,7 +207,7 @@ static const kv_iter_ops_t iter_ops = {
 
 /* ---- readers ---- */
 
-static node_t *const *view_root(const view_t *self)
+static kv_node_t *const *view_root(const view_t *self)
 {
     return self->is_latest ? &self->memory->root : &self->root;
 }
@@ -439,12 +215,12 @@ static node_t *const *view_root(const view_t *self)
 static int view_get(const kv_reader_t *reader, slice_t key, kv_value_t *value)
 {
     const view_t *self = (const view_t *)reader;
-    const pair_t *pair = tree_find(*view_root(self), key);
+    const kv_pair_t *pair = kv_tree_find(*view_root(self), key);
     if (!pair) {
         *value = (kv_value_t){0};
         return KV_ABSENT;
     }
-    slice_t found = pair_value(pair);
+    slice_t found = kv_pair_value(pair);
     value->data = xmemdup(found.data, found.len);
     value->len = found.len;
     return 0;
@@ -497,7 +273,8 @@ static void batch_add(kv_batch_t *base, slice_t key, slice_t value, bool is_dele
 {
     memory_batch_t *self = (memory_batch_t *)base;
     self->changes = xgrow(self->changes, &self->capacity, self->count + 1, sizeof *self->changes);
-    self->changes[self->count++] = (change_t){.pair = pair_new(key, value), .is_delete = is_delete};
+    self->changes[self->count++] =
+        (change_t){.pair = kv_pair_new(key, value), .is_delete = is_delete};
 }
 
 static void batch_put(kv_batch_t *base, slice_t key, slice_t value)
@@ -514,7 +291,7 @@ static void batch_destroy(kv_batch_t *base)
 {
     memory_batch_t *self = (memory_batch_t *)base;
     for (size_t i = 0; i < self->count; i++) {
-        pair_unref(self->changes[i].pair);
+        kv_pair_unref(self->changes[i].pair);
     }
     free(self->changes);
     free(self);
@@ -531,7 +308,7 @@ static kv_batch_t *memory_batch(kv_t *kv)
 static void boundaries_drop(memory_t *self, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        node_unref(self->boundaries[i]);
+        kv_node_unref(self->boundaries[i]);
     }
     self->boundary_count -= count;
     memmove(self->boundaries, self->boundaries + count,
@@ -546,17 +323,17 @@ static int memory_write(kv_t *kv, kv_batch_t *base)
     for (size_t i = 0; i < batch->count; i++) {
         change_t *change = &batch->changes[i];
         if (change->is_delete) {
-            tree_remove(&self->root, pair_key(change->pair));
-            pair_unref(change->pair);
+            kv_tree_remove(&self->root, kv_pair_key(change->pair));
+            kv_pair_unref(change->pair);
         } else {
-            tree_put(&self->root, change->pair);
+            kv_tree_put(&self->root, change->pair);
         }
     }
     batch->count = 0;
     if (self->boundary_count == BOUNDARIES_MAX) {
         boundaries_drop(self, BOUNDARIES_MAX / 2);
     }
-    self->boundaries[self->boundary_count++] = node_ref(self->root);
+    self->boundaries[self->boundary_count++] = kv_node_ref(self->root);
     memory_unlock(self);
     return 0;
 }
@@ -570,7 +347,7 @@ static int memory_flush(kv_t *kv)
     return 0;
 }
 
-static uint64_t tree_bytes(const node_t *node)
+static uint64_t tree_bytes(const kv_node_t *node)
 {
     if (!node) {
         return 0;
@@ -594,7 +371,7 @@ static void memory_close(kv_t *kv)
     assert(self->readers == 0);
     boundaries_drop(self, self->boundary_count);
     free(self->boundaries);
-    node_unref(self->root);
+    kv_node_unref(self->root);
     (void)pthread_mutex_destroy(&self->lock);
     kv_deinit(&self->kv);
     free(self);
@@ -628,11 +405,11 @@ void kv_memory_crash(kv_t *kv, uint64_t pick)
     memory_t *self = (memory_t *)kv;
     assert(self->readers == 0);
     size_t at = (size_t)(pick % self->boundary_count);
-    node_unref(self->root);
-    self->root = node_ref(self->boundaries[at]);
+    kv_node_unref(self->root);
+    self->root = kv_node_ref(self->boundaries[at]);
     /* What came back was on disk: no later crash goes below it. */
     boundaries_drop(self, at);
     while (self->boundary_count > 1) {
-        node_unref(self->boundaries[--self->boundary_count]);
+        kv_node_unref(self->boundaries[--self->boundary_count]);
     }
 }
