@@ -4,10 +4,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/api/api_state.h"
+#include "actors/api/api_cluster.h"
+#include "actors/api/api_lease.h"
+#include "actors/api/api_watch.h"
 #include "messages/xalloc.h"
 
-enum { STOP_GRACE_US = 500 * 1000 /* what calls in progress get when the node stops */ };
+enum {
+    STOP_GRACE_US = 500 * 1000, /* what calls in progress get when the node stops */
+    LEADERLESS_TIMEOUTS = 3     /* election timeouts without a leader that streams outlive */
+};
+
+/* The request timeout is 5 s and two election timeouts (contract section 3.6). */
+static uint64_t election_timeout(const api_cfg_t *cfg)
+{
+    const uint64_t base_us = 5000000;
+    return cfg->request_timeout_us > base_us ? (cfg->request_timeout_us - base_us) / 2 : 1000000;
+}
 
 api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics)
 {
@@ -26,6 +38,8 @@ api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics)
     header_init(&self->header, cfg->cluster_id, cfg->member_id);
     self->prng.state = cfg->seed;
     self->stop_due_us = DEADLINE_NONE;
+    self->election_timeout_us = election_timeout(cfg);
+    self->leaderless_due_us = DEADLINE_NONE;
     self->revision = 1;
     self->compacted = -1;
     return self;
@@ -39,9 +53,22 @@ const rpc_metrics_t *api_rpc_metrics(const api_t *self)
 /* ---- calls ---- */
 
 static const api_handler_t handlers[METHOD_COUNT] = {
-    [METHOD_RANGE] = api_on_range,     [METHOD_RANGE_STREAM] = api_on_range_stream,
-    [METHOD_PUT] = api_on_put,         [METHOD_DELETE_RANGE] = api_on_delete_range,
+    [METHOD_RANGE] = api_on_range,
+    [METHOD_RANGE_STREAM] = api_on_range_stream,
+    [METHOD_PUT] = api_on_put,
+    [METHOD_DELETE_RANGE] = api_on_delete_range,
+    [METHOD_TXN] = api_on_txn,
     [METHOD_COMPACT] = api_on_compact,
+    [METHOD_WATCH] = api_on_watch,
+    [METHOD_LEASE_GRANT] = api_on_lease_grant,
+    [METHOD_LEASE_REVOKE] = api_on_lease_revoke,
+    [METHOD_LEASE_KEEP_ALIVE] = api_on_lease_keep_alive,
+    [METHOD_LEASE_TIME_TO_LIVE] = api_on_lease_time_to_live,
+    [METHOD_LEASE_LEASES] = api_on_lease_leases,
+    [METHOD_MEMBER_LIST] = api_on_member_list,
+    [METHOD_STATUS] = api_on_status,
+    [METHOD_HEALTH_CHECK] = api_on_health_check,
+    [METHOD_HEALTH_WATCH] = api_on_health_watch,
 };
 
 static call_t *new_call(api_t *self)
@@ -61,6 +88,10 @@ static call_t *new_call(api_t *self)
 static void drop_state(api_t *self, call_t *call)
 {
     range_job_destroy(self, &call->range_job);
+    txn_job_destroy(self, &call->txn_job);
+    watch_stream_destroy(self, call);
+    lease_stream_destroy(self, call);
+    lease_reply_destroy(&call->lease_reply);
     bytes_unref(&call->request);
 }
 
@@ -151,13 +182,21 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Unary calls end after the request timeout; streams live as long as their client wants. */
-static uint64_t due_of(const api_t *self, const call_t *call)
+void api_set_timeout(api_t *self, call_t *call, uint64_t since_us)
 {
-    bool is_stream = method_info(call->method)->type != RPC_UNARY;
-    return is_stream
-               ? call->client_due_us
-               : min_u64(call->client_due_us, call->started_us + self->cfg.request_timeout_us);
+    uint64_t due_us = since_us + self->cfg.request_timeout_us;
+    call_heap_set(&self->heap, call, min_u64(call->client_due_us, due_us));
+}
+
+void api_clear_timeout(api_t *self, call_t *call)
+{
+    call_heap_set(&self->heap, call, call->client_due_us);
+}
+
+static bool takes_one_message(method_t method)
+{
+    rpc_type_t type = method_info(method)->type;
+    return type == RPC_UNARY || type == RPC_SERVER_STREAM;
 }
 
 void api_call_begin(api_t *self, uint64_t id, const api_call_t *info, uint64_t now_us)
@@ -177,13 +216,11 @@ void api_call_begin(api_t *self, uint64_t id, const api_call_t *info, uint64_t n
     call->started_us = now_us;
     call->client_due_us = info->deadline_us;
     id_map_put(&self->calls, id, call);
-    call_heap_set(&self->heap, call, due_of(self, call));
-}
-
-static bool takes_one_message(method_t method)
-{
-    rpc_type_t type = method_info(method)->type;
-    return type == RPC_UNARY || type == RPC_SERVER_STREAM;
+    if (takes_one_message(info->method)) {
+        api_set_timeout(self, call, now_us);
+    } else {
+        api_clear_timeout(self, call); /* lives as long as its client wants */
+    }
 }
 
 void api_call_message(api_t *self, uint64_t id, bytes_t **message_p, uint64_t now_us)
@@ -218,6 +255,8 @@ void api_call_half_close(api_t *self, uint64_t id, uint64_t now_us)
     call->half_closed = true;
     if (!call->has_request && takes_one_message(call->method)) {
         api_finish(self, call, GRPC_INTERNAL, "cardinality violation: received no request message");
+    } else if (call->method == METHOD_LEASE_KEEP_ALIVE) {
+        api_lease_half_close(self, call);
     }
 }
 
@@ -239,6 +278,8 @@ void api_call_sent(api_t *self, uint64_t id, size_t bytes)
     call->unsent_bytes -= bytes < call->unsent_bytes ? bytes : call->unsent_bytes;
     if (call->method == METHOD_RANGE_STREAM) {
         api_range_stream_sent(self, call);
+    } else if (call->method == METHOD_WATCH) {
+        api_watch_sent(self, call, bytes);
     }
 }
 
@@ -248,8 +289,7 @@ void api_call_sent(api_t *self, uint64_t id, size_t bytes)
  * of the request, or not. */
 static api_error_t timeout_error(const api_t *self, const call_t *call)
 {
-    uint64_t window_us =
-        self->cfg.request_timeout_us > 5000000u ? self->cfg.request_timeout_us - 5000000u : 0;
+    uint64_t window_us = 2 * self->election_timeout_us;
     uint64_t lost_us = self->leader_since_us > window_us ? self->leader_since_us - window_us : 0;
     bool around_election = call->started_us > lost_us && call->started_us < self->leader_since_us;
     return around_election ? API_TIMEOUT_LEADER_FAIL : API_TIMEOUT;
@@ -266,16 +306,32 @@ static void expire_calls(api_t *self)
 
 /* ---- other actors ---- */
 
+/* Ends the calls that would never end by themselves and have one of these flags; 0 = all of them. */
+static void end_streams(api_t *self, unsigned flags, api_error_t error)
+{
+    size_t at = 0;
+    call_t *call = NULL;
+    while ((call = id_map_next(&self->calls, &at))) {
+        bool endless = method_info(call->method)->type == RPC_BIDI_STREAM ||
+                       call->method == METHOD_HEALTH_WATCH;
+        if (endless && (flags == 0 || (call->flags & flags))) {
+            api_fail(self, call, error);
+            id_map_again(&at);
+        }
+    }
+}
+
 static void on_role(api_t *self, const msg_role_t *role)
 {
     if (role->leader != self->role.leader) {
-        if (role->leader == 0) {
-            self->leaderless_since_us = self->now_us;
-        } else {
-            self->leader_since_us = self->now_us;
-        }
+        bool lost = role->leader == 0;
+        self->leaderless_due_us =
+            lost ? self->now_us + LEADERLESS_TIMEOUTS * self->election_timeout_us : DEADLINE_NONE;
+        self->leader_since_us = lost ? self->leader_since_us : self->now_us;
     }
     self->role = *role;
+    self->publish.done = false; /* a new leader may have the cluster's version to set */
+    api_publish_check(self);
 }
 
 static void on_restored(api_t *self, msg_restored_t *restored)
@@ -285,6 +341,8 @@ static void on_restored(api_t *self, msg_restored_t *restored)
     restored->store = NULL;
     view_unref(&self->view);
     self->revision = restored->revision;
+    self->publish.done = false;
+    api_publish_check(self);
     api_on_applied(self, restored->index);
 }
 
@@ -297,13 +355,23 @@ static void on_applied(api_t *self, const msg_applied_t *applied)
         self->commit_index = applied->commit;
     }
     api_on_applied(self, applied->index);
+    if (!self->publish.done) {
+        api_publish_check(self);
+    }
+}
+
+/* Streams end at once; requests that are in progress get the time they most likely need. */
+static void on_stop(api_t *self)
+{
+    self->stop_due_us = self->now_us + STOP_GRACE_US;
+    end_streams(self, 0, API_STOPPED);
 }
 
 static void on_message(api_t *self, msg_t *msg)
 {
     switch (msg->kind) {
     case MSG_CREDIT: break; /* booked by the runner; the end of the turn sends what has waited */
-    case MSG_STOP: self->stop_due_us = self->now_us + STOP_GRACE_US; break;
+    case MSG_STOP: on_stop(self); break;
     case MSG_ROLE: on_role(self, &msg->u.role); break;
     case MSG_RESTORED: on_restored(self, &msg->u.restored); break;
     case MSG_APPLIED: on_applied(self, &msg->u.applied); break;
@@ -312,6 +380,8 @@ static void on_message(api_t *self, msg_t *msg)
     case MSG_UNKNOWN: api_on_refusal(self, &msg->u.refusal); break;
     case MSG_READ_AT: api_on_read_at(self, &msg->u.read); break;
     case MSG_READ_FAIL: api_on_read_fail(self, &msg->u.read); break;
+    case MSG_LEASE_ANSWER: api_on_lease_answer(self, &msg->u.lease_answer); break;
+    case MSG_WATCH_OUT: api_on_watch_out(self, &msg->u.watch_out); break;
     default: assert(!"a message this actor has no edge for");
     }
 }
@@ -335,11 +405,26 @@ static void end_of_stop(api_t *self)
     }
 }
 
+/* Streams that asked for a leader end when there has been none for too long (contract section 1). */
+static void end_leaderless(api_t *self)
+{
+    if (self->now_us < self->leaderless_due_us) {
+        return;
+    }
+    self->leaderless_due_us = DEADLINE_NONE;
+    end_streams(self, CALL_REQUIRE_LEADER, API_NO_LEADER);
+}
+
 static void end_of_turn(api_t *self)
 {
     expire_calls(self);
+    end_leaderless(self);
+    api_flush_publish(self);
     api_flush_proposals(self);
     api_run_reads(self);
+    api_flush_watch(self);
+    api_flush_lease(self);
+    api_flush_health(self);
     end_of_stop(self);
 }
 
@@ -364,6 +449,9 @@ static uint64_t deadline(const void *state)
     }
     const call_t *first = call_heap_first(&self->heap);
     uint64_t due_us = first ? first->due_us : DEADLINE_NONE;
+    due_us = min_u64(due_us, self->leaderless_due_us);
+    due_us = min_u64(due_us, api_lease_deadline(self));
+    due_us = min_u64(due_us, api_publish_deadline(self));
     return self->stopped ? due_us : min_u64(due_us, self->stop_due_us);
 }
 
@@ -390,6 +478,8 @@ static void destroy(void **self_p)
         return;
     }
     destroy_calls(self);
+    api_watch_deinit(self);
+    api_lease_deinit(self);
     for (size_t i = 0; i < self->proposal_count; i++) {
         bytes_unref(&self->proposals[i].payload);
     }
@@ -412,7 +502,7 @@ const core_ops_t api_ops = {.step = step, .deadline = deadline, .destroy = destr
 api_status_t api_status(const api_t *self)
 {
     return (api_status_t){
-        .serving = self->store && self->role.leader != 0,
+        .serving = self->store && self->role.leader != 0 && self->publish.published,
         .leader = self->role.leader,
         .term = self->role.term,
         .role = self->role.role,

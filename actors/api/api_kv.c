@@ -1,10 +1,10 @@
 /* Writes. A request is validated here, as etcd does before it proposes; whatever depends on the
  * store is decided when the entry is applied. The client's bytes go into the entry as they came.
  * A proposal is sent once: what became of it when its leader is lost, only its result can tell. */
-#include "actors/api/api_state.h"
-
 #include <assert.h>
 #include <stdlib.h>
+
+#include "actors/api/api_cluster.h"
 
 #include "messages/xalloc.h"
 
@@ -87,6 +87,24 @@ void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request)
     queue_proposal(self, request_id, &payload);
 }
 
+void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request)
+{
+    uint64_t request_id = api_request_id(self, owner);
+    bytes_t *payload = wrap(self->cfg.origin, field, request, request_id);
+    queue_proposal(self, request_id, &payload);
+}
+
+/* A request of a client has failed, or the member's own is settled, whichever way: it looks itself. */
+static void settle(api_t *self, call_t *call, api_error_t error)
+{
+    if (call == &self->publish.request) {
+        id_map_remove(&self->requests, call->request_id);
+        api_publish_settled(self, error != API_NONE);
+    } else {
+        api_fail(self, call, error);
+    }
+}
+
 /* Calls that ended while their proposal waited here: it has not been sent, and never will be. */
 static void drop_orphans(api_t *self)
 {
@@ -107,7 +125,7 @@ static void refuse_all(api_t *self)
     for (size_t i = 0; i < self->proposal_count; i++) {
         call_t *call = id_map_get(&self->requests, self->proposals[i].req_id);
         bytes_unref(&self->proposals[i].payload);
-        api_fail(self, call, API_TOO_MANY_REQUESTS);
+        settle(self, call, API_TOO_MANY_REQUESTS);
     }
     self->proposal_count = 0;
     self->proposal_bytes = 0;
@@ -151,7 +169,7 @@ void api_on_refusal(api_t *self, const msg_refusal_t *refusal)
         call_t *call = id_map_get(&self->requests, refusal->req_ids[i]);
         if (call) {
             metrics_add(self->metrics, METRIC_PROPOSALS_FAILED, 1);
-            api_fail(self, call, refusal_error(refusal->error));
+            settle(self, call, refusal_error(refusal->error));
         }
     }
 }
@@ -168,8 +186,8 @@ void api_on_result(api_t *self, msg_result_t *result)
         if (!call) {
             continue; /* timed out or cancelled */
         }
-        if (item->error) {
-            api_fail(self, call, item->error);
+        if (item->error || call == &self->publish.request) {
+            settle(self, call, item->error);
             continue;
         }
         bytes_t *answer =

@@ -8,9 +8,10 @@
  *
  * The view of the last turn is used again as long as nothing newer has been heard of: it is fresh
  * enough for a read index it has reached, and for a client that has seen no later result. */
-#include "actors/api/api_state.h"
-
 #include <assert.h>
+
+#include "actors/api/api_cluster.h"
+#include "actors/api/api_lease.h"
 
 void api_read_soon(api_t *self, call_t *call, bool serializable)
 {
@@ -26,8 +27,7 @@ bool api_charge(api_t *self, size_t before, size_t after)
 void api_read_activate(api_t *self, call_t *call)
 {
     call_list_leave(call);
-    /* It is being served now: only the client's own deadline ends it. */
-    call_heap_set(&self->heap, call, call->client_due_us);
+    api_clear_timeout(self, call); /* it is being served now */
     call_list_add(&self->reads_active, call);
 }
 
@@ -112,7 +112,7 @@ void api_on_applied(api_t *self, uint64_t index)
 
 /* ---- execution ---- */
 
-static int refresh_view(api_t *self)
+int api_refresh_view(api_t *self)
 {
     if (self->view && !self->view_stale) {
         return 0;
@@ -134,6 +134,11 @@ static void start_read(api_t *self, call_t *call)
     switch (call->method) {
     case METHOD_RANGE: api_range_start(self, call); break;
     case METHOD_RANGE_STREAM: api_range_stream_start(self, call); break;
+    case METHOD_TXN: api_txn_start(self, call); break;
+    case METHOD_LEASE_TIME_TO_LIVE:
+    case METHOD_LEASE_LEASES: api_lease_read(self, call); break;
+    case METHOD_MEMBER_LIST: api_member_list_read(self, call); break;
+    case METHOD_STATUS: api_status_read(self, call); break;
     default: assert(!"a method that reads");
     }
 }
@@ -143,6 +148,7 @@ static size_t read_slice(api_t *self, call_t *call)
     switch (call->method) {
     case METHOD_RANGE: return api_range_slice(self, call);
     case METHOD_RANGE_STREAM: return api_range_stream_slice(self, call);
+    case METHOD_TXN: return api_txn_slice(self, call);
     default: assert(!"a method that reads in slices"); return 0;
     }
 }
@@ -152,7 +158,7 @@ static void run_ready(api_t *self)
     if (self->reads_ready.count == 0 || !self->store) {
         return;
     }
-    int rc = refresh_view(self);
+    int rc = api_refresh_view(self);
     if (rc < 0) {
         api_broken(self, rc);
         return;

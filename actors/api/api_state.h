@@ -3,7 +3,11 @@
  *   api.c            life, calls, turns, deadlines
  *   api_kv.c         writes: validation, proposals, results
  *   api_read.c       read indexes, views of the store, whose turn it is to read
- *   api_range.c      Range and RangeStream
+ *   api_range.c      Range; api_range_stream.c: RangeStream
+ *   api_txn.c        Txn; api_txn_check.c, api_txn_writes.c: what may be proposed; api_compare.c
+ *   api_watch.c      watch streams
+ *   api_lease.c      leases
+ *   api_cluster.c    MemberList; api_status.c: Status and health; api_publish.c: the member's own
  *
  * A turn: the framing calls api_call_*, other actors' messages come through step; then the step
  * without a message ends the turn and does what several requests can share: one PROPOSE, one READ,
@@ -24,6 +28,30 @@ typedef struct {
     call_list_t calls;
 } read_round_t;
 
+/* Requests that wait for room on the edge to the watch actor. */
+typedef struct {
+    msg_t **items;
+    size_t count, capacity, bytes;
+} watch_queue_t;
+
+/* Questions that wait for a leader or for room on the edge to the lease actor. */
+typedef struct {
+    msg_lease_ask_t *items;
+    size_t count, capacity;
+    uint64_t retry_us; /* not before; 0 = at once */
+} lease_asks_t;
+
+/* Making this member known through the log. */
+typedef struct {
+    call_t request;  /* stands for our proposal among those of clients; request_id 0 = none */
+    bool check;      /* what is applied must be looked at */
+    bool published;  /* our name and URLs are applied */
+    bool done;       /* and nothing else is left to do */
+    uint64_t due_us; /* the proposal is given up then */
+    uint64_t attributes_next_us, version_next_us; /* not proposed again before */
+    uint64_t retry_us;                            /* when to look again */
+} publish_t;
+
 struct api {
     api_cfg_t cfg; /* texts are ours */
     api_sink_t sink;
@@ -38,8 +66,9 @@ struct api {
 
     /* What others have told. */
     msg_role_t role;
-    uint64_t leader_since_us; /* when the present leader became known */
-    uint64_t leaderless_since_us;
+    uint64_t leader_since_us;   /* when the present leader became known */
+    uint64_t leaderless_due_us; /* when streams that require one end; DEADLINE_NONE */
+    uint64_t election_timeout_us;
     uint64_t applied_index, commit_index;
     int64_t revision, compacted;
     shared_t *store; /* NULL until RESTORED */
@@ -66,6 +95,15 @@ struct api {
     call_list_t reads_ready;
     call_list_t reads_active; /* long ones, round-robin */
     size_t answer_bytes;      /* under construction */
+
+    /* Watches, leases, the member itself. */
+    watch_queue_t watch_queue;
+    call_list_t watch_consumed; /* streams with consumed bytes to report */
+    size_t watcher_count;
+    lease_asks_t lease_asks;
+    publish_t publish;
+    call_list_t health_watchers;
+    uint64_t health_told;
 };
 
 /* ---- api.c ---- */
@@ -77,6 +115,10 @@ void api_send(api_t *self, call_t *call, bytes_t **message_p);
 void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text);
 void api_fail(api_t *self, call_t *call, api_error_t error);
 void api_fail_decode(api_t *self, call_t *call);
+/* The call ends with a timeout when it has not been answered a request timeout after `since_us`. */
+void api_set_timeout(api_t *self, call_t *call, uint64_t since_us);
+/* From now on only the client's own deadline ends it. */
+void api_clear_timeout(api_t *self, call_t *call);
 /* Gives the call an id that others answer to. */
 uint64_t api_request_id(api_t *self, call_t *call);
 /* The store or what is read from it is broken: the node stops. Only during a step. */
@@ -96,6 +138,8 @@ api_error_t api_check_put(const put_request_t *put);
 /* Puts the request, as field `field` of an InternalRaftRequest, into this turn's PROPOSE, or answers
  * why not. */
 void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request);
+/* The same for a proposal of the member itself; `owner` is not a call, only its request_id counts. */
+void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request);
 void api_flush_proposals(api_t *self);
 void api_on_result(api_t *self, msg_result_t *result);
 void api_on_refusal(api_t *self, const msg_refusal_t *refusal);
@@ -106,6 +150,8 @@ void api_read_soon(api_t *self, call_t *call, bool serializable);
 void api_on_read_at(api_t *self, const msg_read_t *read);
 void api_on_read_fail(api_t *self, const msg_read_t *read);
 void api_on_applied(api_t *self, uint64_t index);
+/* Makes self->view as fresh as all that has been heard of. 0 or < 0. The store is there. */
+int api_refresh_view(api_t *self) __attribute__((warn_unused_result));
 /* End of a turn: asks for read indexes, executes what may run. */
 void api_run_reads(api_t *self);
 /* Makes the call one of those that read in slices. */
@@ -123,3 +169,9 @@ size_t api_range_stream_slice(api_t *self, call_t *call);
 /* The client has taken some of the stream's messages. */
 void api_range_stream_sent(api_t *self, call_t *call);
 void range_job_destroy(api_t *self, range_job_t **job_p);
+
+/* ---- api_txn.c ---- */
+void api_on_txn(api_t *self, call_t *call, bytes_t **message_p);
+void api_txn_start(api_t *self, call_t *call);
+size_t api_txn_slice(api_t *self, call_t *call);
+void txn_job_destroy(api_t *self, txn_job_t **job_p);

@@ -18,6 +18,7 @@ typedef struct range_job range_job_t;
 typedef struct txn_job txn_job_t;
 typedef struct watch_stream watch_stream_t;
 typedef struct lease_stream lease_stream_t;
+typedef struct lease_reply lease_reply_t;
 
 struct call {
     uint64_t id; /* the framing's */
@@ -42,6 +43,7 @@ struct call {
     txn_job_t *txn_job;
     watch_stream_t *watch;
     lease_stream_t *leases;
+    lease_reply_t *lease_reply;
 };
 
 /* Appends; the call must be in no list. */
