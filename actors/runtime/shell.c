@@ -120,7 +120,7 @@ static void stop_node_if_broken(runtime_t *self)
 {
     const char *text = outbox_fatal_text(self->outbox);
     if (text) {
-        self->cfg.log(LEVEL_FATAL, self->cfg.id, text, "");
+        self->cfg.log(self->cfg.log_context, LEVEL_FATAL, self->cfg.id, text, "");
         _exit(1); /* nothing may be acknowledged any more: no orderly stop */
     }
 }
@@ -137,7 +137,8 @@ static void carry_out_port(runtime_t *self, uint64_t now_us, msg_t **request_p)
     msg_t *done = NULL;
     char *error = NULL;
     if (self->cfg.port(self->cfg.port_context, *request_p, &done, &error) < 0) {
-        self->cfg.log(LEVEL_FATAL, self->cfg.id, error ? error : "the disk failed", "");
+        self->cfg.log(self->cfg.log_context, LEVEL_FATAL, self->cfg.id,
+                      error ? error : "the disk failed", "");
         _exit(1);
     }
     msg_free(request_p);
@@ -149,7 +150,7 @@ static void write_lines(runtime_t *self)
 {
     const outbox_line_t *line = NULL;
     while ((line = outbox_next_line(self->outbox))) {
-        self->cfg.log(line->level, self->cfg.id, line->text, line->fields);
+        self->cfg.log(self->cfg.log_context, line->level, self->cfg.id, line->text, line->fields);
     }
 }
 

@@ -20,7 +20,9 @@ typedef struct {
      * *error_p (a text, yours to give) stops the node. NULL for actors without one. */
     int (*port)(void *context, const msg_t *request, msg_t **done_p, char **error_p);
     void *port_context;
-    void (*log)(log_level_t level, actor_id_t actor, const char *text, const char *fields);
+    void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
+                const char *fields);
+    void *log_context;
     /* The actor's own loop instead of the generic one, or NULL; returns when runtime_ended(). */
     void (*loop)(runtime_t *self, void *context);
     void *loop_context;

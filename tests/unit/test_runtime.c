@@ -62,8 +62,10 @@ static void keep(void **self_p)
     *self_p = NULL; /* the test looks at it afterwards */
 }
 
-static void no_log(log_level_t level, actor_id_t actor, const char *text, const char *fields)
+static void no_log(void *context, log_level_t level, actor_id_t actor, const char *text,
+                   const char *fields)
 {
+    (void)context;
     (void)level;
     (void)actor;
     (void)text;
