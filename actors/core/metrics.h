@@ -8,46 +8,65 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* X(id, type, "name", "labels or empty", "help") */
+/* X(id, type, "name", "labels or empty", "help"). Lines of one name stand together.
+ * COUNTER and GAUGE: the sum over all blocks. RESULT: of a check that runs now and then: 0 = it never
+ * ran (not shown), else METRIC_FAILED or METRIC_PASSED (shown as 0 and 1); a failure anywhere counts. */
 /* clang-format off */
 #define METRIC_VALUES(X) \
-    X(HAS_LEADER,          GAUGE,   "etcd_server_has_leader", "", "Whether a leader is known.") \
-    X(IS_LEADER,           GAUGE,   "etcd_server_is_leader", "", "Whether this member leads.") \
-    X(LEADER_CHANGES,      COUNTER, "etcd_server_leader_changes_seen_total", "", "Leader changes seen.") \
-    X(PROPOSALS_COMMITTED, GAUGE,   "etcd_server_proposals_committed_total", "", "Commit index.") \
-    X(PROPOSALS_APPLIED,   GAUGE,   "etcd_server_proposals_applied_total", "", "Applied index.") \
-    X(PROPOSALS_PENDING,   GAUGE,   "etcd_server_proposals_pending", "", "Proposals in progress.") \
-    X(PROPOSALS_FAILED,    COUNTER, "etcd_server_proposals_failed_total", "", "Proposals that failed.") \
-    X(READ_INDEXES_FAILED, COUNTER, "etcd_server_read_indexes_failed_total", "", "Failed read indexes.") \
+    X(HAS_LEADER,          GAUGE,   "etcd_server_has_leader", "", "Whether or not a leader exists. 1 is existence, 0 is not.") \
+    X(IS_LEADER,           GAUGE,   "etcd_server_is_leader", "", "Whether or not this member is a leader. 1 if is, 0 otherwise.") \
+    X(LEADER_CHANGES,      COUNTER, "etcd_server_leader_changes_seen_total", "", "The number of leader changes seen.") \
+    X(PROPOSALS_COMMITTED, GAUGE,   "etcd_server_proposals_committed_total", "", "The total number of consensus proposals committed.") \
+    X(PROPOSALS_APPLIED,   GAUGE,   "etcd_server_proposals_applied_total", "", "The total number of consensus proposals applied.") \
+    X(PROPOSALS_PENDING,   GAUGE,   "etcd_server_proposals_pending", "", "The current number of pending proposals to commit.") \
+    X(PROPOSALS_FAILED,    COUNTER, "etcd_server_proposals_failed_total", "", "The total number of failed proposals seen.") \
+    X(READ_INDEXES_FAILED, COUNTER, "etcd_server_read_indexes_failed_total", "", "The total number of failed read indexes seen.") \
     X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "Spans that took over 100 ms to apply.") \
-    X(WAL_BYTES,           GAUGE,   "etcd_disk_wal_write_bytes_total", "", "Bytes written to the log.") \
-    X(DB_SIZE,             GAUGE,   "etcd_mvcc_db_total_size_in_bytes", "", "Size of the store on disk.") \
-    X(RANGES,              COUNTER, "etcd_mvcc_range_total", "", "Ranges executed.") \
-    X(PUTS,                COUNTER, "etcd_mvcc_put_total", "", "Puts applied.") \
-    X(DELETES,             COUNTER, "etcd_mvcc_delete_total", "", "Deletes applied.") \
-    X(TXNS,                COUNTER, "etcd_mvcc_txn_total", "", "Transactions applied.") \
-    X(REVISION,            GAUGE,   "etcd_debugging_mvcc_current_revision", "", "Current revision.") \
-    X(COMPACT_REVISION,    GAUGE,   "etcd_debugging_mvcc_compact_revision", "", "Compacted revision.") \
+    X(WAL_BYTES,           GAUGE,   "etcd_disk_wal_write_bytes_total", "", "Total number of bytes written in WAL.") \
+    X(DB_SIZE,             GAUGE,   "etcd_mvcc_db_total_size_in_bytes", "", "Total size of the underlying database physically allocated in bytes.") \
+    X(RANGES,              COUNTER, "etcd_mvcc_range_total", "", "Total number of ranges seen by this member.") \
+    X(PUTS,                COUNTER, "etcd_mvcc_put_total", "", "Total number of puts seen by this member.") \
+    X(DELETES,             COUNTER, "etcd_mvcc_delete_total", "", "Total number of deletes seen by this member.") \
+    X(TXNS,                COUNTER, "etcd_mvcc_txn_total", "", "Total number of txns seen by this member.") \
+    X(REVISION,            GAUGE,   "etcd_debugging_mvcc_current_revision", "", "The current revision of store.") \
+    X(COMPACT_REVISION,    GAUGE,   "etcd_debugging_mvcc_compact_revision", "", "The revision of the last compaction in store.") \
     X(COMPACTED_ROWS,      COUNTER, "etcd_debugging_mvcc_db_compaction_keys_total", "", "Records removed by compaction.") \
-    X(EVENTS,              COUNTER, "etcd_debugging_mvcc_events_total", "", "Events sent to watchers.") \
-    X(EVENTS_PENDING,      GAUGE,   "etcd_debugging_mvcc_pending_events_total", "", "Events not delivered yet.") \
-    X(WATCHERS,            GAUGE,   "etcd_debugging_mvcc_watcher_total", "", "Watchers.") \
-    X(WATCH_STREAMS,       GAUGE,   "etcd_debugging_mvcc_watch_stream_total", "", "Watch streams.") \
-    X(WATCHERS_SLOW,       GAUGE,   "etcd_debugging_mvcc_slow_watcher_total", "", "Watchers being caught up.") \
-    X(LEASES_GRANTED,      COUNTER, "etcd_debugging_lease_granted_total", "", "Leases granted.") \
-    X(LEASES_REVOKED,      COUNTER, "etcd_debugging_lease_revoked_total", "", "Leases revoked.") \
-    X(LEASES_RENEWED,      COUNTER, "etcd_debugging_lease_renewed_total", "", "Leases renewed.") \
-    X(LEASES_EXPIRED,      COUNTER, "etcd_debugging_server_lease_expired_total", "", "Leases expired.") \
-    X(CLIENT_SENT,         COUNTER, "etcd_network_client_grpc_sent_bytes_total", "", "Bytes sent to clients.") \
-    X(CLIENT_RECEIVED,     COUNTER, "etcd_network_client_grpc_received_bytes_total", "", "Bytes from clients.") \
+    X(EVENTS,              COUNTER, "etcd_debugging_mvcc_events_total", "", "Total number of events sent by this member.") \
+    X(EVENTS_PENDING,      GAUGE,   "etcd_debugging_mvcc_pending_events_total", "", "Total number of pending events to be sent.") \
+    X(WATCHERS,            GAUGE,   "etcd_debugging_mvcc_watcher_total", "", "Total number of watchers.") \
+    X(WATCH_STREAMS,       GAUGE,   "etcd_debugging_mvcc_watch_stream_total", "", "Total number of watch streams.") \
+    X(WATCHERS_SLOW,       GAUGE,   "etcd_debugging_mvcc_slow_watcher_total", "", "Total number of unsynced slow watchers.") \
+    X(LEASES_GRANTED,      COUNTER, "etcd_debugging_lease_granted_total", "", "The total number of granted leases.") \
+    X(LEASES_REVOKED,      COUNTER, "etcd_debugging_lease_revoked_total", "", "The total number of revoked leases.") \
+    X(LEASES_RENEWED,      COUNTER, "etcd_debugging_lease_renewed_total", "", "The number of renewed leases seen by the leader.") \
+    X(LEASES_EXPIRED,      COUNTER, "etcd_debugging_server_lease_expired_total", "", "The total number of expired leases.") \
+    X(CLIENT_SENT,         COUNTER, "etcd_network_client_grpc_sent_bytes_total", "", "The total number of bytes sent to grpc clients.") \
+    X(CLIENT_RECEIVED,     COUNTER, "etcd_network_client_grpc_received_bytes_total", "", "The total number of bytes received from grpc clients.") \
     X(CONNECTIONS,         GAUGE,   "quoral_client_connections", "", "Client connections open.") \
     X(CONNECTIONS_REFUSED, COUNTER, "quoral_client_connections_refused_total", "", "Connections over the limit.") \
-    X(PROTOCOL_ERRORS,     COUNTER, "quoral_client_protocol_errors_total", "", "Connections closed for what they sent.")
+    X(PROTOCOL_ERRORS,     COUNTER, "quoral_client_protocol_errors_total", "", "Connections closed for what they sent.") \
+    X(HEALTH_SUCCESS,      COUNTER, "etcd_server_health_success", "", "The total number of successful health checks") \
+    X(HEALTH_FAILURES,     COUNTER, "etcd_server_health_failures", "", "The total number of failed health checks") \
+    X(LIVEZ_SERIALIZABLE, RESULT, "etcd_server_healthcheck", "name=\"serializable_read\",type=\"livez\"", "The result of each kind of healthcheck.") \
+    X(READYZ_CORRUPTION, RESULT, "etcd_server_healthcheck", "name=\"data_corruption\",type=\"readyz\"", "The result of each kind of healthcheck.") \
+    X(READYZ_SERIALIZABLE, RESULT, "etcd_server_healthcheck", "name=\"serializable_read\",type=\"readyz\"", "The result of each kind of healthcheck.") \
+    X(READYZ_LINEARIZABLE, RESULT, "etcd_server_healthcheck", "name=\"linearizable_read\",type=\"readyz\"", "The result of each kind of healthcheck.") \
+    X(READYZ_LEARNER, RESULT, "etcd_server_healthcheck", "name=\"non_learner\",type=\"readyz\"", "The result of each kind of healthcheck.") \
+    X(LIVEZ_SERIALIZABLE_OK, COUNTER, "etcd_server_healthchecks_total", "name=\"serializable_read\",status=\"success\",type=\"livez\"", "The total number of each kind of healthcheck.") \
+    X(LIVEZ_SERIALIZABLE_FAILED, COUNTER, "etcd_server_healthchecks_total", "name=\"serializable_read\",status=\"error\",type=\"livez\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_CORRUPTION_OK, COUNTER, "etcd_server_healthchecks_total", "name=\"data_corruption\",status=\"success\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_CORRUPTION_FAILED, COUNTER, "etcd_server_healthchecks_total", "name=\"data_corruption\",status=\"error\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_SERIALIZABLE_OK, COUNTER, "etcd_server_healthchecks_total", "name=\"serializable_read\",status=\"success\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_SERIALIZABLE_FAILED, COUNTER, "etcd_server_healthchecks_total", "name=\"serializable_read\",status=\"error\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_LINEARIZABLE_OK, COUNTER, "etcd_server_healthchecks_total", "name=\"linearizable_read\",status=\"success\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_LINEARIZABLE_FAILED, COUNTER, "etcd_server_healthchecks_total", "name=\"linearizable_read\",status=\"error\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_LEARNER_OK, COUNTER, "etcd_server_healthchecks_total", "name=\"non_learner\",status=\"success\",type=\"readyz\"", "The total number of each kind of healthcheck.") \
+    X(READYZ_LEARNER_FAILED, COUNTER, "etcd_server_healthchecks_total", "name=\"non_learner\",status=\"error\",type=\"readyz\"", "The total number of each kind of healthcheck.")
 
 /* X(id, "name", "help", first bucket in microseconds, number of buckets, each twice the last) */
 #define METRIC_HISTOGRAMS(X) \
-    X(WAL_FSYNC,  "etcd_disk_wal_fsync_duration_seconds", "Time of one fdatasync of the log.", 1000, 14) \
-    X(WAL_WRITE,  "etcd_disk_wal_write_duration_seconds", "Time of one write to the log.", 1000, 14) \
+    X(WAL_FSYNC,  "etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync called by WAL.", 1000, 14) \
+    X(WAL_WRITE,  "etcd_disk_wal_write_duration_seconds", "The latency distributions of write called by WAL.", 1000, 14) \
     X(COMMIT,     "etcd_disk_backend_commit_duration_seconds", "Time to write one span to the store.", 1000, 14)
 /* clang-format on */
 
@@ -71,6 +90,8 @@ typedef struct {
     _Atomic uint64_t buckets[HISTOGRAM_BUCKETS_MAX + 1]; /* not cumulative; the last is "above" */
     _Atomic uint64_t sum_us;
 } histogram_data_t;
+
+enum { METRIC_FAILED = 1, METRIC_PASSED = 2 }; /* values of a RESULT */
 
 /* RPC counters by method and code live in the gateway's block (actors/api/rpc_metrics.h). */
 typedef struct {

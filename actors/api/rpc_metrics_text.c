@@ -1,0 +1,112 @@
+#include "actors/api/rpc_metrics_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "actors/core/metrics_text.h"
+
+static const char *type_name(rpc_type_t type)
+{
+    switch (type) {
+    case RPC_SERVER_STREAM: return "server_stream";
+    case RPC_CLIENT_STREAM: return "client_stream";
+    case RPC_BIDI_STREAM: return "bidi_stream";
+    default: return "unary";
+    }
+}
+
+/* As grpc-go spells them. */
+static const char *code_name(unsigned code)
+{
+    static const char *const names[RPC_CODES] = {
+        [GRPC_OK] = "OK",
+        [GRPC_CANCELLED] = "Canceled",
+        [GRPC_UNKNOWN] = "Unknown",
+        [GRPC_INVALID_ARGUMENT] = "InvalidArgument",
+        [GRPC_DEADLINE_EXCEEDED] = "DeadlineExceeded",
+        [GRPC_NOT_FOUND] = "NotFound",
+        [GRPC_ALREADY_EXISTS] = "AlreadyExists",
+        [GRPC_PERMISSION_DENIED] = "PermissionDenied",
+        [GRPC_RESOURCE_EXHAUSTED] = "ResourceExhausted",
+        [GRPC_FAILED_PRECONDITION] = "FailedPrecondition",
+        [GRPC_ABORTED] = "Aborted",
+        [GRPC_OUT_OF_RANGE] = "OutOfRange",
+        [GRPC_UNIMPLEMENTED] = "Unimplemented",
+        [GRPC_INTERNAL] = "Internal",
+        [GRPC_UNAVAILABLE] = "Unavailable",
+        [GRPC_DATA_LOSS] = "DataLoss",
+        [GRPC_UNAUTHENTICATED] = "Unauthenticated",
+    };
+    return names[code];
+}
+
+static void print_line(buf_t *out, const char *name, method_t method, const char *code,
+                       uint64_t value)
+{
+    const method_info_t *info = method_info(method);
+    char labels[256];
+    (void)snprintf(labels, sizeof labels,
+                   "%s%s%sgrpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"",
+                   code ? "grpc_code=\"" : "", code ? code : "", code ? "\"," : "", info->name,
+                   info->service, type_name(info->type));
+    metrics_text_value(out, name, labels, value);
+}
+
+/* Where a block counts messages or calls of a method; the three arrays have one shape. */
+typedef const _Atomic uint64_t *(*cells_of_t)(const rpc_metrics_t *block);
+
+static const _Atomic uint64_t *started_of(const rpc_metrics_t *block)
+{
+    return block->started;
+}
+
+static const _Atomic uint64_t *received_of(const rpc_metrics_t *block)
+{
+    return block->received;
+}
+
+static const _Atomic uint64_t *sent_of(const rpc_metrics_t *block)
+{
+    return block->sent;
+}
+
+static void print_family(buf_t *out, const rpc_metrics_t *const *blocks, size_t count,
+                         const char *name, const char *help, cells_of_t cells_of)
+{
+    metrics_text_head(out, name, "counter", help);
+    for (unsigned method = 0; method < METHOD_COUNT; method++) {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < count; i++) {
+            sum += rpc_metrics_get(&cells_of(blocks[i])[method]);
+        }
+        print_line(out, name, (method_t)method, NULL, sum);
+    }
+}
+
+static void print_handled(buf_t *out, const rpc_metrics_t *const *blocks, size_t count)
+{
+    const char name[] = "grpc_server_handled_total";
+    metrics_text_head(out, name, "counter",
+                      "Total number of RPCs completed on the server, regardless of success or "
+                      "failure.");
+    for (unsigned method = 0; method < METHOD_COUNT; method++) {
+        for (unsigned code = 0; code < RPC_CODES; code++) {
+            uint64_t sum = 0;
+            for (size_t i = 0; i < count; i++) {
+                sum += rpc_metrics_get(&blocks[i]->handled[method][code]);
+            }
+            print_line(out, name, (method_t)method, code_name(code), sum);
+        }
+    }
+}
+
+void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count)
+{
+    print_family(out, blocks, count, "grpc_server_started_total",
+                 "Total number of RPCs started on the server.", started_of);
+    print_handled(out, blocks, count);
+    print_family(out, blocks, count, "grpc_server_msg_received_total",
+                 "Total number of RPC stream messages received on the server.", received_of);
+    print_family(out, blocks, count, "grpc_server_msg_sent_total",
+                 "Total number of gRPC stream messages sent by the server.", sent_of);
+}

@@ -1,0 +1,18 @@
+/* metrics_text: metrics as Prometheus text, format 0.0.4. Pure.
+ * https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md */
+#pragma once
+
+#include "actors/core/metrics.h"
+#include "messages/buf.h"
+
+typedef enum { METRIC_TYPE_COUNTER, METRIC_TYPE_GAUGE, METRIC_TYPE_RESULT } metric_type_t;
+
+/* All metrics of metrics.h, summed over the blocks, which their actors may be writing. */
+void metrics_text(buf_t *out, const metrics_t *const *blocks, size_t count);
+
+/* For other pages. */
+void metrics_text_head(buf_t *out, const char *name, const char *type, const char *help);
+/* One line; labels `a="b",c="d"` or "". */
+void metrics_text_value(buf_t *out, const char *name, const char *labels, uint64_t value);
+/* Microseconds shown as seconds: "0.001". */
+void metrics_text_micros(buf_t *out, uint64_t micros);

@@ -1,0 +1,125 @@
+#include "actors/daemon/process_shell.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "actors/core/metrics_text.h"
+
+typedef struct {
+    uint64_t cpu_us;
+    uint64_t start_us; /* since the epoch */
+    uint64_t virtual_bytes, resident_bytes;
+} process_t;
+
+/* The boot's time, which process start times count from. */
+static bool read_boot_time(uint64_t *seconds)
+{
+    FILE *file = fopen("/proc/stat", "re");
+    if (!file) {
+        return false;
+    }
+    char line[4096];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) {
+        found = sscanf(line, "btime %" SCNu64, seconds) == 1;
+    }
+    fclose(file);
+    return found;
+}
+
+/* proc(5): fields 14, 15 (user and system time), 22 (start), 23 and 24 (memory), counted behind the
+ * name, which may hold anything. */
+static bool read_process(process_t *out)
+{
+    FILE *file = fopen("/proc/self/stat", "re");
+    if (!file) {
+        return false;
+    }
+    char text[1024];
+    size_t len = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[len] = '\0';
+    const char *rest = strrchr(text, ')');
+    uint64_t user = 0;
+    uint64_t system = 0;
+    uint64_t start = 0;
+    uint64_t size = 0;
+    uint64_t pages = 0;
+    uint64_t boot = 0;
+    if (!rest ||
+        sscanf(rest + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+               " %*d %*d %*d %*d %*d %*d %" SCNu64 " %" SCNu64 " %" SCNu64,
+               &user, &system, &start, &size, &pages) != 5 ||
+        !read_boot_time(&boot)) {
+        return false;
+    }
+    uint64_t tick_us = 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+    *out = (process_t){.cpu_us = (user + system) * tick_us,
+                       .start_us = boot * 1000000 + start * tick_us,
+                       .virtual_bytes = size,
+                       .resident_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE)};
+    return true;
+}
+
+static bool count_files(uint64_t *count)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) {
+        return false;
+    }
+    *count = 0;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        *count += entry->d_name[0] != '.';
+    }
+    closedir(dir);
+    (*count)--; /* the directory itself */
+    return true;
+}
+
+static void say_value(buf_t *out, const char *name, const char *type, const char *help,
+                      uint64_t value)
+{
+    metrics_text_head(out, name, type, help);
+    metrics_text_value(out, name, "", value);
+}
+
+static void say_seconds(buf_t *out, const char *name, const char *type, const char *help,
+                        uint64_t micros)
+{
+    metrics_text_head(out, name, type, help);
+    buf_append(out, name, strlen(name));
+    buf_byte(out, ' ');
+    metrics_text_micros(out, micros);
+    buf_byte(out, '\n');
+}
+
+void process_text(buf_t *out)
+{
+    process_t process;
+    uint64_t files = 0;
+    struct rlimit limit;
+    if (read_process(&process)) {
+        say_seconds(out, "process_cpu_seconds_total", "counter",
+                    "Total user and system CPU time spent in seconds.", process.cpu_us);
+        say_seconds(out, "process_start_time_seconds", "gauge",
+                    "Start time of the process since unix epoch in seconds.", process.start_us);
+        say_value(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
+                  process.virtual_bytes);
+        say_value(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+                  process.resident_bytes);
+    }
+    if (count_files(&files)) {
+        say_value(out, "process_open_fds", "gauge", "Number of open file descriptors.", files);
+        say_value(out, "os_fd_used", "gauge", "The number of used file descriptors.", files);
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        say_value(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
+                  limit.rlim_cur);
+        say_value(out, "os_fd_limit", "gauge", "The file descriptor limit.", limit.rlim_cur);
+    }
+}

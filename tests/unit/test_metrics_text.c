@@ -1,0 +1,195 @@
+/* The metrics page: its exact form, sums over blocks, histograms, RPC counters, the process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/api/rpc_metrics_text.h"
+#include "actors/core/metrics_text.h"
+#include "actors/daemon/metrics_page_shell.h"
+#include "messages/xalloc.h"
+
+static metrics_t first, second;
+static rpc_metrics_t rpc;
+
+static int clear(void **state)
+{
+    (void)state;
+    memset(&first, 0, sizeof first);
+    memset(&second, 0, sizeof second);
+    memset(&rpc, 0, sizeof rpc);
+    return 0;
+}
+
+/* The whole page as a string; yours. */
+static char *page(void)
+{
+    const metrics_t *blocks[] = {&first, &second};
+    const rpc_metrics_t *rpc_blocks[] = {&rpc};
+    const metrics_page_t all = {.blocks = blocks,
+                                .block_count = 2,
+                                .rpc_blocks = rpc_blocks,
+                                .rpc_block_count = 1,
+                                .member_id = 0x8e9e05c52164694dULL};
+    buf_t out = {0};
+    metrics_page_text(&all, &out);
+    buf_byte(&out, '\0');
+    return (char *)out.data;
+}
+
+static void assert_has(const char *text, const char *lines)
+{
+    if (!strstr(text, lines)) {
+        fail_msg("the page lacks:\n%s", lines);
+    }
+}
+
+static void test_values_are_summed(void **state)
+{
+    (void)state;
+    metrics_add(&first, METRIC_PUTS, 3);
+    metrics_add(&second, METRIC_PUTS, 4);
+    metrics_set(&second, METRIC_HAS_LEADER, 1);
+    char *text = page();
+    assert_has(text, "# HELP etcd_mvcc_put_total Total number of puts seen by this member.\n"
+                     "# TYPE etcd_mvcc_put_total counter\netcd_mvcc_put_total 7\n");
+    assert_has(text, "# TYPE etcd_server_has_leader gauge\netcd_server_has_leader 1\n");
+    free(text);
+}
+
+static void test_check_results(void **state)
+{
+    (void)state;
+    char *text = page();
+    assert_null(strstr(text, "etcd_server_healthcheck{"));
+    assert_has(text, "etcd_server_healthchecks_total{name=\"non_learner\",status=\"error\",type="
+                     "\"readyz\"} 0\n");
+    free(text);
+    metrics_set(&first, METRIC_LIVEZ_SERIALIZABLE, METRIC_PASSED);
+    metrics_set(&first, METRIC_READYZ_SERIALIZABLE, METRIC_FAILED);
+    metrics_set(&second, METRIC_READYZ_SERIALIZABLE, METRIC_PASSED);
+    text = page();
+    assert_has(text, "# TYPE etcd_server_healthcheck gauge\n"
+                     "etcd_server_healthcheck{name=\"serializable_read\",type=\"livez\"} 1\n"
+                     "etcd_server_healthcheck{name=\"serializable_read\",type=\"readyz\"} 0\n");
+    free(text);
+}
+
+static void test_histogram(void **state)
+{
+    (void)state;
+    metrics_observe(&first, HISTOGRAM_WAL_FSYNC, 1000);
+    metrics_observe(&second, HISTOGRAM_WAL_FSYNC, 1001);
+    metrics_observe(&first, HISTOGRAM_WAL_FSYNC, 8192000);
+    metrics_observe(&first, HISTOGRAM_WAL_FSYNC, 8192001);
+    char *text = page();
+    assert_has(text, "# TYPE etcd_disk_wal_fsync_duration_seconds histogram\n"
+                     "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} 1\n"
+                     "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.002\"} 2\n");
+    assert_has(text, "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"4.096\"} 2\n"
+                     "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"8.192\"} 3\n"
+                     "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"+Inf\"} 4\n"
+                     "etcd_disk_wal_fsync_duration_seconds_sum 16.386002\n"
+                     "etcd_disk_wal_fsync_duration_seconds_count 4\n");
+    free(text);
+}
+
+static void test_rpcs(void **state)
+{
+    (void)state;
+    rpc_metrics_add(&rpc.started[METHOD_WATCH]);
+    rpc_metrics_add(&rpc.handled[METHOD_PUT][GRPC_CANCELLED]);
+    rpc_metrics_add(&rpc.received[METHOD_PUT]);
+    rpc_metrics_add(&rpc.sent[METHOD_HEALTH_WATCH]);
+    char *text = page();
+    assert_has(text, "grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb."
+                     "Watch\",grpc_type=\"bidi_stream\"} 1\n");
+    assert_has(text, "grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"Put\",grpc_"
+                     "service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 1\n");
+    assert_has(text, "grpc_server_msg_received_total{grpc_method=\"Put\",grpc_service="
+                     "\"etcdserverpb.KV\",grpc_type=\"unary\"} 1\n");
+    assert_has(text, "grpc_server_msg_sent_total{grpc_method=\"Watch\",grpc_service=\"grpc.health."
+                     "v1.Health\",grpc_type=\"server_stream\"} 1\n");
+    unsigned lines = 0;
+    for (const char *at = text; (at = strstr(at, "\ngrpc_server_handled_total{")) != NULL; at++) {
+        lines++;
+    }
+    assert_int_equal(lines, METHOD_COUNT * RPC_CODES);
+    free(text);
+}
+
+static void test_versions_and_process(void **state)
+{
+    (void)state;
+    char *text = page();
+    assert_has(text, "\netcd_server_version{server_version=\"3.7.1\"} 1\n");
+    assert_has(text, "\netcd_cluster_version{cluster_version=\"3.7\"} 1\n");
+    assert_has(text, "\netcd_server_id{server_id=\"8e9e05c52164694d\"} 1\n");
+    static const struct {
+        const char *name;
+        double min, max;
+    } ranges[] = {
+        {"process_resident_memory_bytes", 1e5, 1e11},
+        {"process_virtual_memory_bytes", 1e6, 1e15},
+        {"process_cpu_seconds_total", 0, 1000},
+        {"process_open_fds", 3, 1000},
+        {"process_max_fds", 10, 1e20},
+        {"process_start_time_seconds", 1.7e9, 1e10},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        char *start = xasprintf("\n%s ", ranges[i].name);
+        const char *line = strstr(text, start);
+        assert_non_null(line);
+        double value = strtod(line + strlen(start), NULL);
+        assert_true(value >= ranges[i].min && value <= ranges[i].max);
+        free(start);
+    }
+    free(text);
+}
+
+/* Every line is a comment or a sample, every name is announced before its first sample and once. */
+static void test_page_is_well_formed(void **state)
+{
+    (void)state;
+    char *text = page();
+    char *rest = text;
+    char current[128] = "";
+    char *seen = xcalloc(1, strlen(text) + 2);
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && rest;) {
+        char name[128];
+        char type[16];
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            continue;
+        }
+        if (sscanf(line, "# TYPE %127s %15s", name, type) == 2) {
+            char *mark = xasprintf(" %s ", name);
+            assert_null(strstr(seen, mark));
+            strcat(strcat(strcat(seen, " "), name), " ");
+            free(mark);
+            strcpy(current, name);
+            continue;
+        }
+        assert_int_equal(sscanf(line, "%127[a-z0-9_]", name), 1);
+        assert_memory_equal(name, current, strlen(current));
+        assert_non_null(strrchr(line, ' '));
+    }
+    free(seen);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_values_are_summed, clear),
+        cmocka_unit_test_setup(test_check_results, clear),
+        cmocka_unit_test_setup(test_histogram, clear),
+        cmocka_unit_test_setup(test_rpcs, clear),
+        cmocka_unit_test_setup(test_versions_and_process, clear),
+        cmocka_unit_test_setup(test_page_is_well_formed, clear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
