@@ -111,15 +111,18 @@ static void release(api_t *self, call_t *call)
     self->call_count--;
 }
 
-static void count_handled(api_t *self, method_t method, grpc_code_t code)
+/* Our own probes are no client's calls. */
+static void count(_Atomic uint64_t *cell, unsigned flags)
 {
-    rpc_metrics_add(&self->rpc.handled[method][code]);
+    if (!(flags & CALL_UNCOUNTED)) {
+        rpc_metrics_add(cell);
+    }
 }
 
 void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text)
 {
     uint64_t id = call->id;
-    count_handled(self, call->method, code);
+    count(&self->rpc.handled[call->method][code], call->flags);
     release(self, call);
     self->sink.finish(self->sink.context, id, code, text);
 }
@@ -138,7 +141,7 @@ void api_fail_decode(api_t *self, call_t *call)
 void api_send(api_t *self, call_t *call, bytes_t **message_p)
 {
     bytes_t *message = bytes_take(message_p);
-    rpc_metrics_add(&self->rpc.sent[call->method]);
+    count(&self->rpc.sent[call->method], call->flags);
     call->unsent_bytes += bytes_len(message);
     self->sink.message(self->sink.context, call->id, &message);
 }
@@ -202,10 +205,10 @@ static bool takes_one_message(method_t method)
 void api_call_begin(api_t *self, uint64_t id, const api_call_t *info, uint64_t now_us)
 {
     self->now_us = now_us;
-    rpc_metrics_add(&self->rpc.started[info->method]);
+    count(&self->rpc.started[info->method], info->flags);
     api_error_t error = check_begin(self, info);
     if (error) {
-        count_handled(self, info->method, api_error_code(error));
+        count(&self->rpc.handled[info->method][api_error_code(error)], info->flags);
         self->sink.finish(self->sink.context, id, api_error_code(error), api_error_text(error));
         return;
     }
@@ -232,7 +235,7 @@ void api_call_message(api_t *self, uint64_t id, bytes_t **message_p, uint64_t no
         bytes_unref(&message);
         return;
     }
-    rpc_metrics_add(&self->rpc.received[call->method]);
+    count(&self->rpc.received[call->method], call->flags);
     if (call->has_request && takes_one_message(call->method)) {
         api_finish(self, call, GRPC_INTERNAL,
                    "cardinality violation: received more than one request message");
@@ -264,7 +267,7 @@ void api_call_cancel(api_t *self, uint64_t id)
 {
     call_t *call = id_map_get(&self->calls, id);
     if (call) {
-        count_handled(self, call->method, GRPC_CANCELLED);
+        count(&self->rpc.handled[call->method][GRPC_CANCELLED], call->flags);
         release(self, call);
     }
 }

@@ -44,7 +44,10 @@ api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics)
 /* The actor's core functions over api_t. */
 extern const core_ops_t api_ops;
 
-enum { CALL_REQUIRE_LEADER = 1 }; /* metadata hasleader: true */
+enum {
+    CALL_REQUIRE_LEADER = 1, /* metadata hasleader: true */
+    CALL_UNCOUNTED = 2       /* a probe of the gateway itself: not in the RPC metrics */
+};
 typedef struct {
     method_t method;
     uint64_t deadline_us; /* monotonic; DEADLINE_NONE without grpc-timeout */

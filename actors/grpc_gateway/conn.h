@@ -87,7 +87,11 @@ conn_t *h2_conn_new(const conn_env_t *env, uint64_t now_us);
 typedef struct {
     void *context;
     void (*metrics_text)(void *context, buf_t *out); /* Prometheus text 0.0.4 */
-    void (*debug_text)(void *context, const char *page,
-                       buf_t *out); /* "" = index, "actors", "wiring"; NULL if off */
+    /* Appends a page below /debug/: "" = index, "actors", "wiring"; nothing = no such page. NULL =
+     * --enable-pprof is off. */
+    void (*debug_text)(void *context, const char *page, buf_t *out);
+    /* For the Date header; NULL = no such header. */
+    uint64_t (*unix_seconds)(void *context);
 } http_pages_t;
+/* Both are borrowed for the connection's life. */
 conn_t *http1_conn_new(const conn_env_t *env, const http_pages_t *pages, uint64_t now_us);
