@@ -18,6 +18,11 @@ bool mvcc_compact_pending(const mvcc_t *self)
            self->compaction.next.main <= self->compaction.target;
 }
 
+int64_t mvcc_compact_done(const mvcc_t *self)
+{
+    return self->compaction.next.main - 1;
+}
+
 /* Revision C of the last compaction has to be looked at again: its rows were kept. */
 static void aim(mvcc_compaction_t *progress, int64_t compacted)
 {

@@ -109,6 +109,43 @@ int mvcc_get(const kv_reader_t *reader, slice_t key, kv_value_t *value, mvcc_rec
     return rc;
 }
 
+static int each_of_range(const kv_reader_t *reader, const mvcc_interval_t *interval,
+                         mvcc_record_fn fn, void *context)
+{
+    mvcc_head_t head = {.revision = INT64_MAX};
+    mvcc_walk_t walk;
+    mvcc_walk_interval(&walk, reader, &head, head.revision, interval);
+    int rc = 0;
+    while (rc == 0) {
+        size_t rows_left = SIZE_MAX;
+        slice_t key;
+        slice_t stored;
+        mvcc_record_t record;
+        rc = mvcc_walk_next(&walk, &rows_left, &key, &stored);
+        rc = rc ? rc : mvcc_record_parse(stored, &record);
+        rc = rc ? rc : fn(context, key, &record);
+    }
+    mvcc_walk_deinit(&walk);
+    return rc == KV_ABSENT ? 0 : rc;
+}
+
+int mvcc_each(const kv_reader_t *reader, const mvcc_interval_t *interval, mvcc_record_fn fn,
+              void *context)
+{
+    if (!mvcc_is_single(interval)) {
+        return each_of_range(reader, interval, fn, context);
+    }
+    kv_value_t value = {0};
+    mvcc_record_t record;
+    int rc = mvcc_get(reader, interval->key, &value, &record);
+    if (rc) {
+        return rc == KV_ABSENT ? 0 : rc;
+    }
+    rc = fn(context, interval->key, &record);
+    kv_value_deinit(&value);
+    return rc;
+}
+
 int mvcc_lease_ttl(const kv_reader_t *reader, int64_t id, int64_t *ttl_s)
 {
     buf_t key = {0};

@@ -11,6 +11,11 @@ int mvcc_head(const kv_reader_t *reader, mvcc_head_t *head) __attribute__((warn_
 int mvcc_get(const kv_reader_t *reader, slice_t key, kv_value_t *value, mvcc_record_t *record)
     __attribute__((warn_unused_result));
 
+/* All live keys of an interval, now, in key order. A result other than 0 stops and is returned. */
+typedef int (*mvcc_record_fn)(void *context, slice_t key, const mvcc_record_t *record);
+int mvcc_each(const kv_reader_t *reader, const mvcc_interval_t *interval, mvcc_record_fn fn,
+              void *context) __attribute__((warn_unused_result));
+
 /* ---- ranges ---- */
 typedef struct mvcc_cursor mvcc_cursor_t;
 

@@ -74,3 +74,5 @@ int mvcc_commit(mvcc_t *self) __attribute__((warn_unused_result));
 int mvcc_compact_step(mvcc_t *self, size_t max_rows, size_t *removed)
     __attribute__((warn_unused_result));
 bool mvcc_compact_pending(const mvcc_t *self);
+/* Compactions up to this revision have nothing left to delete. */
+int64_t mvcc_compact_done(const mvcc_t *self);

@@ -1,0 +1,359 @@
+/* The actor: what waits, spans, and who hears of them.
+ *
+ * Invariants:
+ * 1. Entries are applied in index order, each once; applied index + 1 is always the next.
+ * 2. Nobody hears of a span before its batch is written.
+ * 3. A span is applied only when watch and lease have room for it; what holds the applier are only
+ *    actors that always consume, so holding ends. */
+#include "actors/applier/applier.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "actors/applier/applier_state.h"
+#include "messages/limits.h"
+#include "messages/xalloc.h"
+
+enum {
+    SPANS_PER_STEP = 16,       /* then other messages get a turn */
+    SIZE_INTERVAL_US = 1000000 /* asking the store for its size costs some microseconds */
+};
+
+applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **error_p)
+{
+    assert(cfg->origin != 0);
+    assert(cfg->compaction_rows > 0);
+    assert(cfg->flush_entries > 0);
+    applier_t *self = xcalloc(1, sizeof *self);
+    self->cfg = *cfg;
+    self->cfg.configuration = NULL;
+    self->cfg.store = shared_ref(cfg->store);
+    self->configuration = bytes_ref(cfg->configuration);
+    self->metrics = metrics;
+    self->kv = shared_object(cfg->store);
+    if (mvcc_new(&self->mvcc, self->kv, error_p)) {
+        void *core = self;
+        applier_ops.destroy(&core);
+        return NULL;
+    }
+    self->flush_asked = mvcc_current(self->mvcc)->applied_index;
+    self->work_left = true; /* there may be nothing to replay: then RESTORED is due at once */
+    return self;
+}
+
+static void applier_destroy(void **self_p)
+{
+    applier_t *self = *self_p;
+    *self_p = NULL;
+    if (!self) {
+        return;
+    }
+    for (size_t i = self->burst_first; i < self->burst_count; i++) {
+        entries_deinit(&self->bursts[i]);
+    }
+    free(self->bursts);
+    for (size_t i = 0; i < self->result_count; i++) {
+        bytes_unref(&self->results[i].body);
+    }
+    free(self->results);
+    free(self->lease_changes);
+    for (size_t i = 0; i < self->held_count; i++) {
+        bytes_unref(&self->held[i].body);
+    }
+    free(self->held);
+    free(self->held_revisions);
+    buf_deinit(&self->answer.body);
+    bytes_unref(&self->configuration);
+    restore_deinit(&self->restore);
+    mvcc_destroy(&self->mvcc);
+    shared_unref(&self->cfg.store);
+    free(self);
+}
+
+uint64_t applier_applied_index(const applier_t *self)
+{
+    return mvcc_current(self->mvcc)->applied_index;
+}
+
+void applier_fail(applier_t *self, outbox_t *out, int rc)
+{
+    const char *why = kv_error(self->kv);
+    self->failed = true;
+    outbox_fatal(out, "the store failed (%d): %s", rc, why ? why : "its records are malformed");
+}
+
+/* ---- what waits ---- */
+
+static void on_committed(applier_t *self, msg_committed_t *committed)
+{
+    if (committed->commit > self->commit) {
+        self->commit = committed->commit;
+    }
+    if (committed->entries.count == 0) {
+        return;
+    }
+    self->bursts =
+        xgrow(self->bursts, &self->burst_capacity, self->burst_count + 1, sizeof *self->bursts);
+    self->bursts[self->burst_count++] = committed->entries;
+    committed->entries = (entries_t){0};
+}
+
+static const entry_t *next_entry(const applier_t *self)
+{
+    return self->burst_first < self->burst_count
+               ? &self->bursts[self->burst_first].items[self->entry_next]
+               : NULL;
+}
+
+static void drop_entry(applier_t *self)
+{
+    entries_t *burst = &self->bursts[self->burst_first];
+    if (++self->entry_next < burst->count) {
+        return;
+    }
+    entries_deinit(burst);
+    self->entry_next = 0;
+    if (++self->burst_first == self->burst_count) {
+        self->burst_first = 0;
+        self->burst_count = 0;
+    }
+}
+
+/* ---- who hears of a span ---- */
+
+/* What a span has changed, taken before its batch is written. */
+typedef struct {
+    mvcc_change_t *items;
+    size_t count;
+} changes_t;
+
+static void changes_deinit(changes_t *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        bytes_unref(&self->items[i].kv);
+        bytes_unref(&self->items[i].prev_kv);
+    }
+    free(self->items);
+    *self = (changes_t){0};
+}
+
+static void send_events(const applier_t *self, changes_t *changes, outbox_t *out)
+{
+    const mvcc_head_t *head = mvcc_current(self->mvcc);
+    size_t count = changes->count;
+    msg_t *msg = msg_new(MSG_EVENTS);
+    msg->u.events.items = count ? xmalloc(count * sizeof(event_t)) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        mvcc_change_t *change = &changes->items[i];
+        const uint8_t *kv = bytes_slice(change->kv).data;
+        msg->u.events.items[i] = (event_t){
+            .is_delete = change->is_delete,
+            .revision = change->revision,
+            .sub = change->sub,
+            .key = slice(kv + change->key_offset, change->key_len),
+            .kv = bytes_take(&change->kv),
+            .prev_kv = bytes_take(&change->prev_kv),
+        };
+    }
+    msg->u.events.count = count;
+    msg->u.events.revision = head->revision;
+    msg->u.events.compacted = head->compacted;
+    outbox_put(out, ACTOR_WATCH, &msg);
+}
+
+static void send_lease_changes(applier_t *self, outbox_t *out)
+{
+    if (self->lease_change_count == 0) {
+        return;
+    }
+    msg_t *msg = msg_new(MSG_LEASE_APPLIED);
+    msg->u.lease_applied = (msg_lease_applied_t){
+        .index = mvcc_current(self->mvcc)->applied_index,
+        .items = self->lease_changes,
+        .count = self->lease_change_count,
+    };
+    self->lease_changes = NULL;
+    self->lease_change_count = 0;
+    self->lease_change_capacity = 0;
+    outbox_put(out, ACTOR_LEASE, &msg);
+}
+
+static void send_results(applier_t *self, outbox_t *out)
+{
+    if (self->result_count == 0) {
+        return;
+    }
+    msg_t *msg = msg_new(MSG_RESULT);
+    actor_id_t to = applier_gateway_of(self->results[0].req_id);
+    msg->u.result.items = self->results;
+    msg->u.result.count = self->result_count;
+    self->results = NULL;
+    self->result_count = 0;
+    self->result_capacity = 0;
+    outbox_put(out, to, &msg);
+}
+
+static void send_applied(const applier_t *self, actor_id_t to, outbox_t *out)
+{
+    const mvcc_head_t *head = mvcc_current(self->mvcc);
+    msg_t *msg = msg_new(MSG_APPLIED);
+    msg->u.applied = (msg_applied_t){
+        .index = head->applied_index,
+        .term = head->term,
+        .revision = head->revision,
+        .commit = self->commit,
+    };
+    outbox_put(out, to, &msg);
+}
+
+/* Only the newest position counts, so one that found no room waits and is replaced by the next. */
+static void send_lease_position(applier_t *self, outbox_t *out)
+{
+    self->lease_position_due = !outbox_room(out, ACTOR_LEASE);
+    if (!self->lease_position_due) {
+        send_applied(self, ACTOR_LEASE, out);
+    }
+}
+
+static void ask_for_flush(applier_t *self, outbox_t *out)
+{
+    uint64_t applied = mvcc_current(self->mvcc)->applied_index;
+    if (applied - self->flush_asked < self->cfg.flush_entries || !outbox_room(out, ACTOR_KEEPER)) {
+        return;
+    }
+    self->flush_asked = applied;
+    msg_t *msg = msg_new(MSG_FLUSH);
+    msg->u.applied.index = applied; /* read before the flush is asked for: that is its promise */
+    outbox_put(out, ACTOR_KEEPER, &msg);
+}
+
+static void update_metrics(applier_t *self, uint64_t now_us)
+{
+    const mvcc_head_t *head = mvcc_current(self->mvcc);
+    metrics_set(self->metrics, METRIC_PROPOSALS_APPLIED, head->applied_index);
+    metrics_set(self->metrics, METRIC_REVISION, (uint64_t)head->revision);
+    metrics_set(self->metrics, METRIC_COMPACT_REVISION,
+                head->compacted < 0 ? 0 : (uint64_t)head->compacted);
+    if (now_us >= self->next_size_us) {
+        self->next_size_us = now_us + SIZE_INTERVAL_US;
+        metrics_set(self->metrics, METRIC_DB_SIZE, kv_size_bytes(self->kv));
+    }
+}
+
+static void tell(applier_t *self, changes_t *changes, outbox_t *out)
+{
+    if (self->restore.phase == RESTORE_SERVING) {
+        send_events(self, changes, out);
+        send_lease_changes(self, out);
+        send_lease_position(self, out);
+        send_results(self, out);
+        send_applied(self, ACTOR_GRPC_GATEWAY, out);
+        ask_for_flush(self, out);
+    } else {
+        self->lease_change_count = 0; /* lease gets all there are when the replay is over */
+        assert(self->result_count == 0);
+    }
+    send_applied(self, ACTOR_REPLICATOR, out);
+}
+
+/* ---- spans ---- */
+
+static bool has_room(const applier_t *self, const outbox_t *out)
+{
+    if (self->restore.phase != RESTORE_SERVING) {
+        return true;
+    }
+    return !self->lease_position_due && outbox_room(out, ACTOR_WATCH) &&
+           outbox_room(out, ACTOR_LEASE) && !compaction_is_crowded(self);
+}
+
+/* A replay ends exactly at the index from which on the node serves. */
+static bool span_is_full(const applier_t *self, size_t entries)
+{
+    return entries >= LIMIT_SPAN_ENTRIES || mvcc_span_bytes(self->mvcc) >= LIMIT_SPAN_BYTES ||
+           (self->restore.phase == RESTORE_REPLAY &&
+            mvcc_current(self->mvcc)->applied_index >= self->cfg.start_commit);
+}
+
+static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
+{
+    const entry_t *entry = NULL;
+    for (size_t count = 0; !span_is_full(self, count) && (entry = next_entry(self)); count++) {
+        assert(entry->index == mvcc_current(self->mvcc)->applied_index + 1);
+        if (!apply_entry(self, entry, out)) {
+            return;
+        }
+        drop_entry(self);
+    }
+    changes_t changes = {0};
+    changes.items = mvcc_changes_take(self->mvcc, &changes.count);
+    int rc = mvcc_commit(self->mvcc);
+    if (rc) {
+        applier_fail(self, out, rc);
+    } else {
+        tell(self, &changes, out);
+        update_metrics(self, now_us);
+    }
+    changes_deinit(&changes);
+}
+
+/* Applies what has piled up. */
+static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
+{
+    bool ready = restore_step(self, out);
+    if (self->lease_position_due) {
+        send_lease_position(self, out);
+    }
+    for (int spans = 0; spans < SPANS_PER_STEP && ready && !self->failed; spans++) {
+        if (!next_entry(self) || !has_room(self, out)) {
+            break;
+        }
+        apply_span(self, now_us, out);
+        ready = !self->failed && restore_step(self, out);
+    }
+    if (!self->failed) {
+        compaction_step(self, now_us, out);
+    }
+    self->work_left = ready && !self->failed && next_entry(self) && has_room(self, out);
+}
+
+/* ---- the core ---- */
+
+static void applier_step(void *context, const step_in_t *in, outbox_t *out)
+{
+    applier_t *self = context;
+    if (self->failed) {
+        return;
+    }
+    if (!in->msg) {
+        pump(self, in->now_us, out);
+        return;
+    }
+    switch (in->msg->kind) {
+    case MSG_COMMITTED: on_committed(self, &in->msg->u.committed); break;
+    case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */
+    case MSG_STOP:
+        /* What is committed and not applied is applied at the next start. */
+        outbox_stopped(out);
+        break;
+    default: assert(!"a message that the wiring table does not send to the applier");
+    }
+}
+
+static uint64_t applier_deadline(const void *context)
+{
+    const applier_t *self = context;
+    if (self->failed) {
+        return DEADLINE_NONE;
+    }
+    if (self->work_left) {
+        return 0;
+    }
+    return mvcc_compact_pending(self->mvcc) ? self->next_compaction_us : DEADLINE_NONE;
+}
+
+const core_ops_t applier_ops = {
+    .step = applier_step,
+    .deadline = applier_deadline,
+    .destroy = applier_destroy,
+};

@@ -1,0 +1,29 @@
+/* applier: applies committed entries to the store: the only writer of it. Pure: the store comes in
+ * as a handle, time with each step. One instance per node, owned by one thread.
+ *
+ * What the store holds is a function of the log alone: nothing here looks at the clock, the
+ * configuration of this member or who proposed an entry, except to decide who gets an answer. Entries
+ * that have piled up are applied in spans, one store batch each; then, in this order, watch gets the
+ * span's events, lease its grants and revocations, the gateway its answers, everybody the position. */
+#pragma once
+
+#include "actors/core/metrics.h"
+#include "actors/core/step.h"
+
+typedef struct applier applier_t;
+
+typedef struct {
+    shared_t *store;              /* kv_t; a reference of its own is taken */
+    uint64_t origin;              /* entries with this InternalRaftRequest.ID are answered; not 0 */
+    uint64_t start_commit;        /* nothing is served before this index is applied */
+    uint64_t flush_entries;       /* --snapshot-count: entries between forced flushes */
+    size_t compaction_rows;       /* --compaction-batch-limit */
+    uint64_t compaction_sleep_us; /* --compaction-sleep-interval */
+    const bytes_t *configuration; /* the members before the log's first entry; may be NULL */
+} applier_cfg_t;
+
+/* NULL with *error_p (yours) when the store cannot be read. */
+applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **error_p);
+/* The applied index found in the store: what replicator_cfg_t.applied must be. */
+uint64_t applier_applied_index(const applier_t *self);
+extern const core_ops_t applier_ops;

@@ -1,0 +1,90 @@
+/* applier_state: the applier's inside, shared by the files of this folder. */
+#pragma once
+
+#include "actors/applier/applier.h"
+#include "actors/applier/envelope.h"
+#include "messages/buf.h"
+#include "store/mvcc_write.h"
+
+/* Start: LEASES (tell lease what exists), ANNOUNCE (RESTORED to everybody), SERVING. */
+typedef enum { RESTORE_REPLAY, RESTORE_LEASES, RESTORE_ANNOUNCE, RESTORE_SERVING } restore_phase_t;
+
+typedef struct {
+    restore_phase_t phase;
+    lease_change_t *leases; /* of the store, to be sent in batches */
+    size_t lease_count, lease_capacity, lease_sent;
+    size_t announced; /* how many of the receivers have RESTORED */
+} restore_t;
+
+/* What an operation's client is told. Not built when nobody of ours waits. */
+typedef struct {
+    bool wanted;
+    api_error_t error;
+    bool until_compacted; /* physical compaction: answered only when the work is done */
+    buf_t body;           /* the answer's fields after the header */
+} answer_t;
+
+struct applier {
+    applier_cfg_t cfg;
+    metrics_t *metrics;
+    kv_t *kv;
+    mvcc_t *mvcc;
+    restore_t restore;
+    bytes_t *configuration; /* cfg's, until the store knows members */
+    /* Committed entries that wait: whole messages, in order. */
+    entries_t *bursts;
+    size_t burst_count, burst_capacity;
+    size_t burst_first, entry_next; /* the next entry to apply */
+    uint64_t commit;
+    /* The open span. */
+    result_t *results;
+    size_t result_count, result_capacity;
+    lease_change_t *lease_changes;
+    size_t lease_change_count, lease_change_capacity;
+    answer_t answer; /* reused */
+    /* Physical compactions whose clients wait. */
+    result_t *held;
+    int64_t *held_revisions;
+    size_t held_count, held_capacity, held_revision_capacity;
+    uint64_t next_compaction_us;
+    bool lease_position_due; /* APPLIED to lease found no room */
+    uint64_t flush_asked;    /* applied index of the last FLUSH */
+    uint64_t next_size_us;   /* when to look at the store's size again */
+    bool work_left;          /* entries wait and nothing holds them */
+    bool failed;             /* fatal: touch nothing more */
+};
+
+/* Operations: 0 = done (also when refused: answer->error), APPLY_MALFORMED = the entry says nothing
+ * that can be applied, < 0 = the store is broken. Called between mvcc_entry_begin and _end. */
+enum { APPLY_MALFORMED = 1 };
+int apply_put(applier_t *self, slice_t request, answer_t *answer);
+int apply_delete_range(applier_t *self, slice_t request, answer_t *answer);
+int apply_compaction(applier_t *self, slice_t request, answer_t *answer);
+int apply_txn(applier_t *self, slice_t request, answer_t *answer);
+int apply_lease_grant(applier_t *self, slice_t request, answer_t *answer);
+int apply_lease_revoke(applier_t *self, slice_t request, answer_t *answer);
+int apply_cluster_version(applier_t *self, slice_t request);
+int apply_member_attributes(applier_t *self, slice_t request);
+/* A configuration entry's payload. */
+int apply_configuration(applier_t *self, slice_t encoded);
+/* Before the first entry of a new store: the members it starts with. */
+int apply_first_members(applier_t *self);
+
+/* One entry, with its begin and end; its answer, if anybody waits, joins the span's results.
+ * False: fatal, said to the outbox. */
+bool apply_entry(applier_t *self, const entry_t *entry, outbox_t *out);
+
+/* Goes on with the start as far as edges have room. True: SERVING, or still replaying. */
+bool restore_step(applier_t *self, outbox_t *out);
+void restore_deinit(restore_t *self);
+
+/* Background work of compaction that is due; answers clients whose physical compaction is done. */
+void compaction_step(applier_t *self, uint64_t now_us, outbox_t *out);
+/* Holds back the answer to a physical compaction. */
+void compaction_hold(applier_t *self, const result_t *result, int64_t revision);
+bool compaction_is_crowded(const applier_t *self);
+
+/* The environment is broken. */
+void applier_fail(applier_t *self, outbox_t *out, int rc);
+/* Which gateway waits for an answer: with several, the request id says it. */
+actor_id_t applier_gateway_of(uint64_t request_id);

@@ -1,0 +1,95 @@
+/* One entry: which operation it is, and what becomes of its answer. */
+#include <inttypes.h>
+
+#include "actors/applier/applier_state.h"
+#include "messages/xalloc.h"
+
+actor_id_t applier_gateway_of(uint64_t request_id)
+{
+    (void)request_id;
+    return ACTOR_GRPC_GATEWAY;
+}
+
+static int apply_operation(applier_t *self, const envelope_t *envelope, answer_t *answer)
+{
+    switch ((op_t)envelope->op) {
+    case OP_PUT: return apply_put(self, envelope->request, answer);
+    case OP_DELETE_RANGE: return apply_delete_range(self, envelope->request, answer);
+    case OP_TXN: return apply_txn(self, envelope->request, answer);
+    case OP_COMPACTION: return apply_compaction(self, envelope->request, answer);
+    case OP_LEASE_GRANT: return apply_lease_grant(self, envelope->request, answer);
+    case OP_LEASE_REVOKE: return apply_lease_revoke(self, envelope->request, answer);
+    case OP_CLUSTER_VERSION_SET: return apply_cluster_version(self, envelope->request);
+    case OP_CLUSTER_MEMBER_ATTR_SET: return apply_member_attributes(self, envelope->request);
+    }
+    return APPLY_MALFORMED; /* another version's operation: skipping it would make members differ */
+}
+
+static void add_result(applier_t *self, const envelope_t *envelope, answer_t *answer)
+{
+    const mvcc_head_t *head = mvcc_current(self->mvcc);
+    result_t result = {
+        .req_id = envelope->request_id,
+        .error = answer->error,
+        .revision = head->revision,
+        .body = answer->body.len && !answer->error ? buf_bytes(&answer->body) : NULL,
+    };
+    if (answer->until_compacted && !answer->error) {
+        compaction_hold(self, &result, head->compacted);
+        return;
+    }
+    self->results =
+        xgrow(self->results, &self->result_capacity, self->result_count + 1, sizeof *self->results);
+    self->results[self->result_count++] = result;
+}
+
+static int apply_normal(applier_t *self, const entry_t *entry)
+{
+    slice_t payload = bytes_slice(entry->payload);
+    if (payload.len == 0) { /* a leader's first entry */
+        mvcc_entry_end(self->mvcc);
+        return 0;
+    }
+    envelope_t envelope;
+    if (envelope_decode(payload, &envelope)) {
+        return APPLY_MALFORMED;
+    }
+    answer_t *answer = &self->answer;
+    answer->wanted = self->restore.phase == RESTORE_SERVING && envelope.origin == self->cfg.origin;
+    answer->error = API_NONE;
+    answer->until_compacted = false;
+    buf_clear(&answer->body);
+    int rc = apply_operation(self, &envelope, answer);
+    if (rc) {
+        return rc;
+    }
+    mvcc_entry_end(self->mvcc);
+    if (answer->wanted) {
+        add_result(self, &envelope, answer);
+    }
+    return 0;
+}
+
+bool apply_entry(applier_t *self, const entry_t *entry, outbox_t *out)
+{
+    mvcc_entry_begin(self->mvcc, entry->index, entry->term);
+    int rc = apply_first_members(self);
+    if (rc == 0 && entry->type == ENTRY_CONFIGURATION) {
+        rc = apply_configuration(self, bytes_slice(entry->payload));
+        if (rc == 0) {
+            mvcc_entry_end(self->mvcc);
+        }
+    } else if (rc == 0) {
+        rc = apply_normal(self, entry);
+    }
+    if (rc > 0) {
+        self->failed = true;
+        outbox_fatal(out,
+                     "entry %" PRIu64 " of term %" PRIu64
+                     " is not one that this version can apply; nothing after it is applied",
+                     entry->index, entry->term);
+    } else if (rc < 0) {
+        applier_fail(self, out, rc);
+    }
+    return rc == 0;
+}

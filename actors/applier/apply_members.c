@@ -1,0 +1,165 @@
+/* The applied projection of members (meta "members", a quoral.Configuration) and the cluster's
+ * version. MemberList and snapshots read it; votes are never counted by it (architecture section 5).
+ * Name and client URLs are what members publish about themselves; configuration entries change who is
+ * a member, not these. */
+#include <membership.pb-c.h>
+#include <etcd/raft_internal.pb-c.h>
+
+#include <stdlib.h>
+
+#include "actors/applier/applier_state.h"
+#include "messages/limits.h"
+#include "messages/scan.h"
+
+#define META_MEMBERS         "members"
+#define META_CLUSTER_VERSION "cluster_version"
+
+static const scan_limits_t limits = {.depth = LIMIT_MESSAGE_DEPTH, .fields = LIMIT_MESSAGE_FIELDS};
+
+static Quoral__Configuration *decode(slice_t encoded)
+{
+    if (scan_message(encoded, &quoral__configuration__descriptor, &limits)) {
+        return NULL;
+    }
+    return quoral__configuration__unpack(NULL, encoded.len, encoded.data);
+}
+
+static int store(applier_t *self, const Quoral__Configuration *members)
+{
+    buf_t encoded = {0};
+    size_t len = quoral__configuration__get_packed_size(members);
+    buf_advance(&encoded, quoral__configuration__pack(members, buf_reserve(&encoded, len)));
+    int rc = mvcc_meta_put(self->mvcc, META_MEMBERS, buf_slice(&encoded));
+    buf_deinit(&encoded);
+    return rc;
+}
+
+/* The projection as it is. KV_ABSENT when there is none yet. */
+static int load(applier_t *self, Quoral__Configuration **members_p)
+{
+    kv_value_t value = {0};
+    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), META_MEMBERS, &value);
+    if (rc) {
+        return rc;
+    }
+    *members_p = decode(kv_value_slice(&value));
+    kv_value_deinit(&value);
+    return *members_p ? 0 : KV_ECORRUPT;
+}
+
+static Quoral__ConfigurationMember *find(const Quoral__Configuration *members, uint64_t id)
+{
+    for (size_t i = 0; i < members->n_members; i++) {
+        if (members->members[i]->id == id) {
+            return members->members[i];
+        }
+    }
+    return NULL;
+}
+
+/* What a member has published stays. The attributes change hands, so that each is freed once. */
+static void keep_attributes(Quoral__Configuration *members, Quoral__Configuration *old)
+{
+    for (size_t i = 0; i < members->n_members; i++) {
+        Quoral__ConfigurationMember *member = members->members[i];
+        Quoral__ConfigurationMember *known = find(old, member->id);
+        if (!known || known->name[0] == '\0') {
+            continue;
+        }
+        Quoral__ConfigurationMember swap = *member;
+        member->name = known->name;
+        member->client_urls = known->client_urls;
+        member->n_client_urls = known->n_client_urls;
+        known->name = swap.name;
+        known->client_urls = swap.client_urls;
+        known->n_client_urls = swap.n_client_urls;
+    }
+}
+
+int apply_configuration(applier_t *self, slice_t encoded)
+{
+    Quoral__Configuration *members = decode(encoded);
+    if (!members) {
+        return APPLY_MALFORMED;
+    }
+    Quoral__Configuration *old = NULL;
+    int rc = load(self, &old);
+    if (old) {
+        keep_attributes(members, old);
+    }
+    if (rc >= 0) {
+        rc = store(self, members);
+    }
+    quoral__configuration__free_unpacked(members, NULL);
+    quoral__configuration__free_unpacked(old, NULL);
+    return rc;
+}
+
+int apply_first_members(applier_t *self)
+{
+    if (!self->configuration) {
+        return 0;
+    }
+    slice_t encoded = bytes_slice(self->configuration);
+    kv_value_t value = {0};
+    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), META_MEMBERS, &value);
+    if (rc == 0) {
+        kv_value_deinit(&value);
+    } else if (rc == KV_ABSENT) {
+        rc = mvcc_meta_put(self->mvcc, META_MEMBERS, encoded);
+    }
+    bytes_unref(&self->configuration);
+    return rc;
+}
+
+/* Lends the request's name and URLs to the member while it is packed. */
+static int store_attributes(applier_t *self, Quoral__Configuration *members,
+                            Quoral__ConfigurationMember *member,
+                            const Etcdserverpb__MemberAttributes *attributes)
+{
+    Quoral__ConfigurationMember own = *member;
+    member->name = attributes->name;
+    member->client_urls = attributes->client_urls;
+    member->n_client_urls = attributes->n_client_urls;
+    int rc = store(self, members);
+    *member = own;
+    return rc;
+}
+
+int apply_member_attributes(applier_t *self, slice_t request)
+{
+    if (scan_message(request, &etcdserverpb__cluster_member_attr_set_request__descriptor,
+                     &limits)) {
+        return APPLY_MALFORMED;
+    }
+    Etcdserverpb__ClusterMemberAttrSetRequest *set =
+        etcdserverpb__cluster_member_attr_set_request__unpack(NULL, request.len, request.data);
+    if (!set || !set->member_attributes) {
+        etcdserverpb__cluster_member_attr_set_request__free_unpacked(set, NULL);
+        return APPLY_MALFORMED;
+    }
+    Quoral__Configuration *members = NULL;
+    int rc = load(self, &members);
+    Quoral__ConfigurationMember *member = rc == 0 ? find(members, set->member_id) : NULL;
+    if (member) { /* else it has been removed meanwhile */
+        rc = store_attributes(self, members, member, set->member_attributes);
+    }
+    quoral__configuration__free_unpacked(members, NULL);
+    etcdserverpb__cluster_member_attr_set_request__free_unpacked(set, NULL);
+    return rc == KV_ABSENT ? 0 : rc;
+}
+
+int apply_cluster_version(applier_t *self, slice_t request)
+{
+    if (scan_message(request, &etcdserverpb__cluster_version_set_request__descriptor, &limits)) {
+        return APPLY_MALFORMED;
+    }
+    Etcdserverpb__ClusterVersionSetRequest *set =
+        etcdserverpb__cluster_version_set_request__unpack(NULL, request.len, request.data);
+    if (!set) {
+        return APPLY_MALFORMED;
+    }
+    int rc = mvcc_meta_put(self->mvcc, META_CLUSTER_VERSION, slice_str(set->ver));
+    etcdserverpb__cluster_version_set_request__free_unpacked(set, NULL);
+    return rc;
+}
