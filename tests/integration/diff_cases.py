@@ -16,6 +16,7 @@ CASES = []
 ALL = {"key": b"\0", "range_end": b"\0"}
 LIMIT = 1572864  # --max-request-bytes
 MESSAGE_LIMIT = LIMIT + 512 * 1024
+PROGRESS_FLAG = "--watch-progress-notify-interval=300ms"
 
 
 def case(function):
@@ -537,6 +538,45 @@ def watch_prev_kv_and_order_in_a_txn(c):
     c.put(b"order/b", b"new")
     c.txn(success=[delete(b"order/", b"\0"), put(b"order/b", b"after the open-ended delete")])
     w.expect(3, {0: 10, 1: 5, 2: 2})
+    w.close()
+
+
+@case
+def watch_progress_notify(c):
+    """The servers of the named cases notify every 300 ms (PROGRESS_FLAG): the current revision, without events."""
+    w = Watching(c.pair)
+    w.send(create_request=rpc.WatchCreateRequest(key=b"progress/a", progress_notify=True))
+    w.expect(1)
+    for _ in range(2):
+        revision = c.put(b"progress/b").header.revision
+        for s in w.streams:
+            s.wait(lambda s=s: s.progress >= revision, 5)
+        if [s.progress for s in w.streams] != [revision, revision]:
+            c.pair.differ("progress notification", None, *[str(s.progress) for s in w.streams])
+    c.put(b"progress/a")
+    w.expect(1, {0: 1})
+    w.close()
+
+
+@case
+def watch_progress_request(c):
+    """Asked for and answered at once where all watchers have caught up; not answered without watchers."""
+    w = Watching(c.pair)
+    w.send(progress_request=rpc.WatchProgressRequest())
+    w.send(create_request=rpc.WatchCreateRequest(key=b"progress/a"))
+    w.expect(1)
+    time.sleep(0.1)
+    if [s.progress for s in w.streams] != [0, 0]:
+        c.pair.differ("progress answer without a watcher", None, *[str(s.progress) for s in w.streams])
+    for _ in range(3):
+        revision = c.put(b"progress/a").header.revision
+        w.send(progress_request=rpc.WatchProgressRequest())
+        for s in w.streams:
+            s.wait(lambda s=s: s.progress >= revision, 5)
+        if [s.progress for s in w.streams] != [revision, revision]:
+            c.pair.differ("progress answer", None, *[str(s.progress) for s in w.streams])
+        if any(not s.events[0] or s.events[0][-1][0] != revision for s in w.streams):
+            c.pair.differ("the progress answer overtakes an event", None, *[str(s.events) for s in w.streams])
     w.close()
 
 
