@@ -21,12 +21,12 @@
 #define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
 
 /* ---- the write-ahead log's files ---- */
-#define LIMIT_WAL_SEGMENT_BYTES     (64u << 20) /* default size of a segment: about 0.1 s to read */
-#define LIMIT_WAL_SEGMENT_BYTES_MIN 4096u       /* smaller ones only cost: a header each */
-#define LIMIT_WAL_FILE_BYTES        (1u << 30)  /* above, it is not ours: a segment is read whole */
-#define LIMIT_WAL_RECORD_BYTES      (64u << 20) /* one entry; above any --max-request-bytes */
-#define LIMIT_WAL_BATCH_BYTES       (16u << 20) /* one write, unless one message is larger */
-#define LIMIT_WAL_CONFIGURATION_BYTES (1u << 20) /* an encoded configuration in a header */
+#define LIMIT_WAL_SEGMENT_BYTES       (64u << 20) /* default size of a segment: about 0.1 s to read */
+#define LIMIT_WAL_SEGMENT_BYTES_MIN   4096u       /* smaller ones only cost: a header each */
+#define LIMIT_WAL_FILE_BYTES          (1u << 30) /* above, it is not ours: a segment is read whole */
+#define LIMIT_WAL_RECORD_BYTES        (64u << 20) /* one entry; above any --max-request-bytes */
+#define LIMIT_WAL_BATCH_BYTES         (16u << 20) /* one write, unless one message is larger */
+#define LIMIT_WAL_CONFIGURATION_BYTES (1u << 20)  /* an encoded configuration in a header */
 
 /* ---- memory ---- */
 #define LIMIT_LOG_BYTES          (64u << 20)  /* log kept in memory for slow followers */
@@ -51,7 +51,6 @@
 
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
-#define LIMIT_CALLS             100000 /* open calls per gateway, about 1 KiB each; then REFUSED_STREAM */
 #define LIMIT_HEADER_LIST_BYTES 16384
 #define LIMIT_HEADERS           64
 #define LIMIT_STATUS_TEXT_BYTES 4096 /* of grpc-message: clients limit the header list too */
@@ -73,6 +72,9 @@
 #define LIMIT_RECEIVING_BYTES  (256u << 20) /* of request messages not complete yet, per gateway */
 #define LIMIT_OUTPUT_BYTES     (256u << 10) /* produced ahead of the socket, per connection */
 #define LIMIT_READ_BYTES       65536        /* per read() */
+#define LIMIT_ACCEPT_BURST     64           /* connections accepted per turn and listening socket */
+#define LIMIT_EPOLL_EVENTS     256 /* sockets served per turn; the rest is first next time */
+#define LIMIT_WRITE_ROUNDS     4 /* outputs per connection and turn: 1 MiB, then others have a turn */
 
 /* ---- time-outs of client connections ---- */
 #define LIMIT_HANDSHAKE_US     5000000  /* preface and SETTINGS; half-open clients */

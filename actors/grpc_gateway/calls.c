@@ -25,6 +25,7 @@ struct calls {
     size_t open;
     conn_t *dirty_first, *dirty_last;
     size_t receiving_bytes;
+    bool touched;
 };
 
 calls_t *calls_new(void)
@@ -166,6 +167,23 @@ conn_t *calls_take_dirty(calls_t *self)
         calls_clear_dirty(self, conn);
     }
     return conn;
+}
+
+bool calls_has_dirty(const calls_t *self)
+{
+    return self->dirty_first;
+}
+
+void calls_touch(calls_t *self)
+{
+    self->touched = true;
+}
+
+bool calls_take_touched(calls_t *self)
+{
+    bool touched = self->touched;
+    self->touched = false;
+    return touched;
 }
 
 bool calls_charge(calls_t *self, size_t bytes)

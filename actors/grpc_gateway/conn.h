@@ -69,6 +69,11 @@ api_sink_t calls_sink(calls_t *self);
 void calls_mark_dirty(calls_t *self, conn_t *conn);
 void calls_clear_dirty(calls_t *self, conn_t *conn);
 conn_t *calls_take_dirty(calls_t *self); /* NULL = none left */
+bool calls_has_dirty(const calls_t *self);
+
+/* A connection has called into the api outside its input(): the api wants the end of a turn. */
+void calls_touch(calls_t *self);
+bool calls_take_touched(calls_t *self);
 
 /* Bytes of request messages that are not complete yet, over all connections. False = they would
  * exceed LIMIT_RECEIVING_BYTES: refuse. */
