@@ -3,7 +3,8 @@ add_library(quoral_flags INTERFACE)
 target_compile_options(quoral_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Wformat=2 -Wundef -Wcast-qual -Wpointer-arith -Wimplicit-fallthrough -Wno-sign-conversion
-    -Wno-gnu-zero-variadic-macro-arguments)
+    -Wno-gnu-zero-variadic-macro-arguments
+    -Wno-string-conversion) # assert(!"why") is how unreachable branches say why
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     target_compile_options(quoral_flags INTERFACE -Wno-unknown-warning-option)
 endif()
