@@ -242,6 +242,9 @@ static void raise_commit(wal_writer_t *self, uint64_t commit)
 
 static void forget_written(wal_writer_t *self, size_t count)
 {
+    if (count == 0) {
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         entries_deinit(&self->pending[i].append.entries);
     }
@@ -397,7 +400,7 @@ static void step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_FLUSHED: on_flushed(self, &in->msg->u.applied); break;
     case MSG_DISK_DONE: on_disk_done(self, &in->msg->u.disk_done, out); break;
     case MSG_STOP: self->is_stopping = true; break;
-    default: assert(!"a message the wiring table does not send here");
+    default: assert(false && "a message the wiring table does not send here");
     }
 }
 
