@@ -66,7 +66,7 @@ int io_size(io_t *self, io_file_t *file, uint64_t *bytes);
 /* An exclusive lock until the file is closed; -EWOULDBLOCK when another process has it. */
 int io_lock(io_t *self, io_file_t *file);
 int io_rename(io_t *self, const char *from, const char *to);
-/* A missing file is no error. */
+/* A file, or an empty directory. A missing one is no error. */
 int io_remove(io_t *self, const char *path);
 /* An existing directory is no error. Mode 0700. */
 int io_make_dir(io_t *self, const char *path);

@@ -95,7 +95,7 @@ static int posix_rename(io_t *self, const char *from, const char *to)
 static int posix_remove(io_t *self, const char *path)
 {
     (void)self;
-    return unlink(path) < 0 ? -errno : 0;
+    return remove(path) < 0 ? -errno : 0;
 }
 
 static int posix_make_dir(io_t *self, const char *path)

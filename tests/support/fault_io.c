@@ -314,6 +314,11 @@ static int fault_remove(io_t *io, const char *path)
     if (rc < 0 || !find(&self->seen, path)) {
         return rc < 0 ? rc : -ENOENT;
     }
+    for (size_t i = 0; i < self->seen.count; i++) {
+        if (is_in(self->seen.items[i].name, path)) {
+            return -ENOTEMPTY;
+        }
+    }
     drop_name(&self->seen, path);
     return 0;
 }
@@ -325,6 +330,9 @@ static int fault_make_dir(io_t *io, const char *path)
     if (rc < 0 || find(&self->seen, path)) {
         return rc < 0 ? rc : -EEXIST;
     }
+    /* A directory made anew has nothing of an earlier one of that name. */
+    const names_t empty = {.count = 0};
+    copy_names(&empty, &self->durable, path);
     set_name(&self->seen, path, 0);
     return 0;
 }
