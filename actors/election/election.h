@@ -11,8 +11,8 @@ typedef struct election election_t;
 
 typedef struct {
     uint64_t member_id;
-    uint64_t term, vote;    /* as recovered from the log */
-    bytes_t *configuration; /* encoded, borrowed: the newest in the log */
+    uint64_t term, vote;          /* as recovered from the log */
+    const bytes_t *configuration; /* encoded, borrowed: the newest in the log */
     bool pre_vote;
     uint64_t election_timeout_us; /* randomised between this and twice this */
     uint64_t seed;

@@ -1,0 +1,437 @@
+#include "actors/node.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "actors/api/api.h"
+#include "actors/applier/applier.h"
+#include "actors/daemon/options.h"
+#include "actors/election/election.h"
+#include "actors/grpc_gateway/gateway.h"
+#include "actors/keeper/keeper.h"
+#include "actors/lease/lease.h"
+#include "actors/node_pages.h"
+#include "actors/replicator/replicator.h"
+#include "actors/runtime/clock.h"
+#include "actors/runtime/shell.h"
+#include "actors/wal_writer/wal_disk.h"
+#include "actors/wal_writer/wal_writer.h"
+#include "actors/watch/watch.h"
+#include "actors/wiring.h"
+#include "membership.pb-c.h"
+#include "messages/configuration.h"
+#include "messages/limits.h"
+#include "messages/xalloc.h"
+#include "store/data_dir.h"
+#include "store/kv.h"
+#include "store/wal_dir.h"
+
+struct node {
+    const options_t *options;
+    log_t *log;
+    data_dir_t *dir;
+    wal_recovered_t recovered;
+    wal_disk_t *disk;
+    shared_t *store;
+    metrics_t metrics[ACTOR_COUNT];
+    runtime_t *actors[ACTOR_COUNT];
+    calls_t *calls;
+    gateway_t *gateway;
+    node_pages_t pages;
+    const char **client_urls;
+    uint64_t origin;
+};
+
+/* Cores log through their outbox and do not know where they stand in a file: the line names the actor. */
+static void log_for_actor(void *context, log_level_t level, actor_id_t actor, const char *text,
+                          const char *fields)
+{
+    log_write(context, level, actor_name(actor), text, fields);
+}
+
+/* ---- the log ---- */
+
+static bytes_t *encode_first_configuration(const options_t *options, uint64_t member_id)
+{
+    Quoral__ConfigurationMember member = QUORAL__CONFIGURATION_MEMBER__INIT;
+    Quoral__ConfigurationMember *members[] = {&member};
+    Quoral__Configuration configuration = QUORAL__CONFIGURATION__INIT;
+    char *urls[LIMIT_URLS];
+    member.id = member_id;
+    member.n_peer_urls = options->advertise_peer.count;
+    member.peer_urls = urls;
+    for (size_t i = 0; i < options->advertise_peer.count; i++) {
+        urls[i] = options->advertise_peer.items[i].text;
+    }
+    configuration.n_members = 1;
+    configuration.members = members;
+    uint8_t *room = NULL;
+    bytes_t *encoded = bytes_alloc(quoral__configuration__get_packed_size(&configuration), &room);
+    quoral__configuration__pack(&configuration, room);
+    return encoded;
+}
+
+static char *create_log(node_t *self)
+{
+    bootstrap_t ids;
+    char *error = options_bootstrap(self->options, &ids);
+    if (error) {
+        return error;
+    }
+    bytes_t *configuration = encode_first_configuration(self->options, ids.member_id);
+    wal_identity_t identity = {.cluster_id = ids.cluster_id, .member_id = ids.member_id};
+    wal_initial_t initial = wal_initial_cluster(identity, configuration);
+    int rc = wal_create(io_posix(), data_dir_wal(self->dir), &initial, &error);
+    entries_deinit(&initial.entries);
+    bytes_unref(&configuration);
+    if (rc == 0) {
+        log_writef(self->log, LEVEL_INFO, LOG_HERE, "made a new member",
+                   "\"member-id\":\"%" PRIx64 "\",\"cluster-id\":\"%" PRIx64 "\"", ids.member_id,
+                   ids.cluster_id);
+    }
+    return rc ? error : NULL;
+}
+
+static char *open_log(node_t *self)
+{
+    char *error = NULL;
+    int rc = wal_open(io_posix(), data_dir_wal(self->dir), &self->recovered, &error);
+    if (rc == WAL_ABSENT) {
+        free(error);
+        error = create_log(self);
+        if (error) {
+            return error;
+        }
+        rc = wal_open(io_posix(), data_dir_wal(self->dir), &self->recovered, &error);
+    }
+    if (rc == 0) {
+        rc = wal_disk_new(io_posix(), data_dir_wal(self->dir), &self->recovered,
+                          LIMIT_WAL_SEGMENT_BYTES, &self->metrics[ACTOR_WAL_WRITER], &self->disk,
+                          &error);
+    }
+    return rc ? error : NULL;
+}
+
+/* ---- the store ---- */
+
+static void close_store(void *kv)
+{
+    kv_t *store = kv;
+    kv_close(&store);
+}
+
+static char *open_store(node_t *self)
+{
+    kv_t *kv = NULL;
+    char *error = NULL;
+    kv_leveldb_cfg_t cfg = {.path = data_dir_store(self->dir)};
+    if (kv_leveldb_open(&kv, &cfg, &error) < 0) {
+        char *text = xasprintf("cannot open the store in %s: %s", cfg.path, error);
+        free(error);
+        return text;
+    }
+    self->store = shared_new(kv, close_store);
+    return NULL;
+}
+
+/* The store may be behind the log, never ahead of it; and the log must reach back to the store. */
+static char *check_applied(const node_t *self, uint64_t applied)
+{
+    uint64_t last = wal_recovered_last_index(&self->recovered);
+    if (applied > last) {
+        return xasprintf("the store has applied entry %" PRIu64 " but the log ends at %" PRIu64
+                         ": the log was damaged or does not belong to this store",
+                         applied, last);
+    }
+    if (applied < self->recovered.base_index) {
+        return xasprintf("the store has applied entry %" PRIu64 " but the log begins after %" PRIu64
+                         ": the store was damaged or does not belong to this log",
+                         applied, self->recovered.base_index);
+    }
+    return NULL;
+}
+
+/* ---- actors ---- */
+
+static void add_actor(node_t *self, runtime_cfg_t cfg)
+{
+    cfg.metrics = &self->metrics[cfg.id];
+    cfg.log = log_for_actor;
+    cfg.log_context = self->log;
+    self->actors[cfg.id] = runtime_new(&cfg);
+}
+
+static uint64_t election_timeout_us(const node_t *self)
+{
+    return (uint64_t)self->options->election_ms * 1000;
+}
+
+static char *add_applier(node_t *self, uint64_t *applied)
+{
+    char *error = NULL;
+    applier_cfg_t cfg = {
+        .store = self->store,
+        .origin = self->origin,
+        .start_commit = self->recovered.commit,
+        .flush_entries = self->options->snapshot_count,
+        .compaction_rows = self->options->compaction_batch_limit,
+        .compaction_sleep_us = self->options->compaction_sleep_us,
+        .configuration = self->recovered.base_configuration,
+    };
+    applier_t *applier = applier_new(&cfg, &self->metrics[ACTOR_APPLIER], &error);
+    if (!applier) {
+        return error;
+    }
+    *applied = applier_applied_index(applier);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_APPLIER, .ops = &applier_ops, .core = applier});
+    return check_applied(self, *applied);
+}
+
+static void add_consensus(node_t *self, uint64_t applied)
+{
+    const wal_recovered_t *log = &self->recovered;
+    uint64_t configuration_index = 0;
+    const bytes_t *configuration = wal_recovered_configuration(log, &configuration_index);
+    election_cfg_t election_cfg = {
+        .member_id = log->identity.member_id,
+        .term = log->term,
+        .vote = log->vote,
+        .configuration = configuration,
+        .pre_vote = self->options->pre_vote,
+        .election_timeout_us = election_timeout_us(self),
+        .seed = clock_random_seed(),
+    };
+    replicator_cfg_t replicator_cfg = {
+        .member_id = log->identity.member_id,
+        .term = log->term,
+        .commit = log->commit,
+        .applied = applied,
+        .base_index = log->base_index,
+        .base_term = log->base_term,
+        .configuration = log->base_configuration,
+        .configuration_index = log->base_configuration_index,
+        .entries = &log->entries,
+        .last_lsn = log->lsn,
+        .catchup_entries = self->options->snapshot_catchup_entries,
+        .election_timeout_us = election_timeout_us(self),
+    };
+    election_t *election = election_new(&election_cfg, &self->metrics[ACTOR_ELECTION]);
+    replicator_t *replicator = replicator_new(&replicator_cfg, &self->metrics[ACTOR_REPLICATOR]);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_ELECTION, .ops = &election_ops, .core = election});
+    add_actor(self,
+              (runtime_cfg_t){.id = ACTOR_REPLICATOR, .ops = &replicator_ops, .core = replicator});
+}
+
+static void add_helpers(node_t *self)
+{
+    lease_cfg_t lease_cfg = {.extend_us = election_timeout_us(self)};
+    watch_cfg_t watch_cfg = {.progress_notify_us = self->options->progress_notify_us,
+                             .stream_bytes_max = LIMIT_STREAM_BYTES};
+    wal_writer_t *writer = wal_writer_new(&self->recovered, LIMIT_WAL_SEGMENT_BYTES);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_WAL_WRITER,
+                                    .ops = &wal_writer_ops,
+                                    .core = writer,
+                                    .port = wal_disk_port,
+                                    .port_context = self->disk});
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_KEEPER,
+                                    .ops = &keeper_ops,
+                                    .core = keeper_new(&self->metrics[ACTOR_KEEPER])});
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_LEASE,
+                                    .ops = &lease_ops,
+                                    .core = lease_new(&lease_cfg, &self->metrics[ACTOR_LEASE])});
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_WATCH,
+                                    .ops = &watch_ops,
+                                    .core = watch_new(&watch_cfg, &self->metrics[ACTOR_WATCH])});
+}
+
+/* ---- the gateway ---- */
+
+/* Whole seconds, at least one and a half election timeouts (contract section 5). */
+static int64_t lease_ttl_min_s(const options_t *options)
+{
+    uint64_t ticks = options->election_ms / options->heartbeat_ms;
+    uint64_t ms = ticks * 3 / 2 * options->heartbeat_ms;
+    return (int64_t)((ms + 999) / 1000);
+}
+
+static size_t connections_max(void)
+{
+    enum { OWN_DESCRIPTORS = 256 }; /* LevelDB's tables, the log, ZeroMQ's signalers */
+    struct rlimit limit = {.rlim_cur = 1024};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur <= 2 * OWN_DESCRIPTORS) {
+        return limit.rlim_cur / 2;
+    }
+    rlim_t room = limit.rlim_cur - OWN_DESCRIPTORS;
+    return room < LIMIT_CONNECTIONS ? (size_t)room : LIMIT_CONNECTIONS;
+}
+
+static char *listen_for_clients(node_t *self)
+{
+    const urls_t *urls = &self->options->listen_client;
+    for (size_t i = 0; i < urls->count; i++) {
+        const url_t *url = &urls->items[i];
+        gateway_address_t address = {.host = url->host,
+                                     .port = url->port,
+                                     .is_unix = url_is_unix(url),
+                                     .reuse_port = self->options->socket_reuse_port};
+        char *error = NULL;
+        int fd = gateway_listen(&address, &error);
+        if (fd < 0) {
+            char *text = xasprintf("cannot listen on %s: %s", url->text, error);
+            free(error);
+            return text;
+        }
+        gateway_add_listener(self->gateway, fd);
+    }
+    return NULL;
+}
+
+static api_t *make_api(node_t *self)
+{
+    const options_t *options = self->options;
+    const urls_t *urls = &options->advertise_client;
+    self->client_urls = xcalloc(urls->count, sizeof(char *));
+    for (size_t i = 0; i < urls->count; i++) {
+        self->client_urls[i] = urls->items[i].text;
+    }
+    api_cfg_t cfg = {
+        .cluster_id = self->recovered.identity.cluster_id,
+        .member_id = self->recovered.identity.member_id,
+        .origin = self->origin,
+        .name = options->name,
+        .client_urls = self->client_urls,
+        .client_url_count = urls->count,
+        .max_request_bytes = options->max_request_bytes,
+        .max_txn_ops = options->max_txn_ops,
+        .request_timeout_us = 5000000 + 2 * election_timeout_us(self),
+        .progress_notify_us = options->progress_notify_us,
+        .lease_ttl_min_s = lease_ttl_min_s(options),
+        .seed = clock_random_seed(),
+    };
+    api_sink_t sink = calls_sink(self->calls);
+    return api_new(&cfg, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
+}
+
+static char *add_gateway(node_t *self)
+{
+    const options_t *options = self->options;
+    self->calls = calls_new();
+    api_t *api = make_api(self);
+    node_pages_init(&self->pages, self->actors, self->metrics, api_rpc_metrics(api),
+                    self->recovered.identity.member_id, options->enable_pprof);
+    gateway_cfg_t cfg = {
+        .http1_new = http1_conn_new,
+        .pages = &self->pages.pages,
+        .env = {.api = api,
+                .calls = self->calls,
+                .metrics = &self->metrics[ACTOR_GRPC_GATEWAY],
+                .max_message_bytes = options->max_request_bytes + LIMIT_REQUEST_OVERHEAD_BYTES,
+                .max_concurrent_streams = options->max_concurrent_streams,
+                .keepalive_min_us = options->keepalive_min_us,
+                .keepalive_interval_us = options->keepalive_interval_us,
+                .keepalive_timeout_us = options->keepalive_timeout_us},
+        .connections_max = connections_max(),
+    };
+    self->gateway = gateway_new(&cfg);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_GRPC_GATEWAY,
+                                    .ops = &api_ops,
+                                    .core = api,
+                                    .loop = gateway_loop,
+                                    .loop_context = self->gateway});
+    return listen_for_clients(self);
+}
+
+/* ---- life ---- */
+
+static char *assemble(node_t *self)
+{
+    uint64_t applied = 0;
+    char *error = NULL;
+    data_dir_cfg_t dir = {.path = self->options->data_dir, .wal_path = self->options->wal_dir};
+    if (data_dir_open(&self->dir, io_posix(), &dir, &error) == 0) {
+        error = open_log(self);
+    }
+    if (!error) {
+        error = open_store(self);
+    }
+    if (!error) {
+        error = add_applier(self, &applied);
+    }
+    if (!error) {
+        add_consensus(self, applied);
+        add_helpers(self);
+        error = add_gateway(self);
+    }
+    entries_deinit(&self->recovered.entries); /* the replicator holds what it needs */
+    return error;
+}
+
+static void start_by_stage(node_t *self)
+{
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        runtime_connect(self->actors[id]);
+    }
+    for (unsigned stage = 0; stage < WIRING_STAGES; stage++) {
+        for (int id = 1; id < ACTOR_COUNT; id++) {
+            if (wiring_stage((actor_id_t)id) == stage) {
+                runtime_start(self->actors[id]);
+            }
+        }
+    }
+}
+
+char *node_start(const options_t *options, log_t *log, node_t **node_p)
+{
+    node_t *self = xcalloc(1, sizeof *self);
+    self->options = options;
+    self->log = log;
+    self->origin = clock_random_seed() | 1; /* never 0, which marks entries that nobody waits for */
+    char *error = assemble(self);
+    if (error) {
+        node_stop(&self);
+        return error;
+    }
+    start_by_stage(self);
+    *node_p = self;
+    return NULL;
+}
+
+static void stop_by_stage(node_t *self)
+{
+    for (unsigned stage = WIRING_STAGES; stage-- > 0;) {
+        for (int id = 1; id < ACTOR_COUNT; id++) {
+            if (self->actors[id] && wiring_stage((actor_id_t)id) == stage) {
+                runtime_stop(self->actors[id]);
+            }
+        }
+    }
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        if (self->actors[id]) {
+            runtime_join(self->actors[id]);
+        }
+    }
+}
+
+void node_stop(node_t **node_p)
+{
+    node_t *self = *node_p;
+    *node_p = NULL;
+    if (!self) {
+        return;
+    }
+    stop_by_stage(self);
+    gateway_destroy(&self->gateway);
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        runtime_destroy(&self->actors[id]);
+    }
+    calls_destroy(&self->calls);
+    wal_disk_destroy(&self->disk);
+    wal_recovered_deinit(&self->recovered);
+    shared_unref(&self->store);
+    data_dir_close(&self->dir);
+    free(self->client_urls);
+    free(self);
+}

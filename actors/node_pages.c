@@ -1,0 +1,98 @@
+#include "actors/node_pages.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "actors/runtime/clock.h"
+#include "actors/wiring.h"
+#include "messages/xalloc.h"
+
+static void metrics_text_of(void *context, buf_t *out)
+{
+    const node_pages_t *self = context;
+    metrics_page_text(&self->metrics, out);
+}
+
+static uint64_t unix_seconds(void *context)
+{
+    (void)context;
+    return (uint64_t)time(NULL);
+}
+
+static void append_text(buf_t *out, char *text)
+{
+    buf_append(out, text, strlen(text));
+    free(text);
+}
+
+/* One line per actor, then one per edge with something in flight. */
+static void actors_text(const node_pages_t *self, buf_t *out)
+{
+    append_text(out, xasprintf("%-14s %12s %12s %7s %12s\n", "actor", "turns", "messages", "busy",
+                               "max-turn-us"));
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        runtime_stats_t stats = runtime_stats(self->actors[id]);
+        uint64_t age_us = clock_monotonic_us() - stats.started_us + 1;
+        append_text(out,
+                    xasprintf("%-14s %12" PRIu64 " %12" PRIu64 " %6.2f%% %12" PRIu64 "\n",
+                              actor_name((actor_id_t)id), stats.turns, stats.messages,
+                              100.0 * (double)stats.busy_us / (double)age_us, stats.step_max_us));
+    }
+    append_text(out, xasprintf("\n%-14s %-14s %10s %12s %10s %12s\n", "from", "to", "in-flight",
+                               "of", "bytes", "of"));
+    for (size_t i = 0; i < wiring_edge_count; i++) {
+        const wiring_edge_t *edge = &wiring_edges[i];
+        if (edge->policy == EDGE_FREE) {
+            continue;
+        }
+        outbox_load_t load = runtime_load(self->actors[edge->from], edge->to);
+        append_text(out, xasprintf("%-14s %-14s %10u %12u %10" PRIu64 " %12" PRIu64 "\n",
+                                   actor_name(edge->from), actor_name(edge->to), load.messages,
+                                   edge->messages_max, load.bytes, edge->bytes_max));
+    }
+}
+
+static void wiring_text(buf_t *out)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (stream) {
+        wiring_print(stream);
+        fclose(stream);
+        buf_append(out, text, size);
+    }
+    free(text);
+}
+
+static void debug_text(void *context, const char *page, buf_t *out)
+{
+    if (strcmp(page, "") == 0) {
+        append_text(out,
+                    xstrdup("/debug/actors  queues, credits, turns and busy share of each actor\n"
+                            "/debug/wiring  who talks to whom, as Graphviz\n"));
+    } else if (strcmp(page, "actors") == 0) {
+        actors_text(context, out);
+    } else if (strcmp(page, "wiring") == 0) {
+        wiring_text(out);
+    }
+}
+
+void node_pages_init(node_pages_t *self, runtime_t *const *actors, const metrics_t *blocks,
+                     const rpc_metrics_t *rpc_block, uint64_t member_id, bool debug)
+{
+    *self = (node_pages_t){.actors = actors, .rpc_block = rpc_block};
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        self->blocks[id - 1] = &blocks[id];
+    }
+    self->metrics = (metrics_page_t){.blocks = self->blocks,
+                                     .block_count = ACTOR_COUNT - 1,
+                                     .rpc_blocks = &self->rpc_block,
+                                     .rpc_block_count = 1,
+                                     .member_id = member_id};
+    self->pages = (http_pages_t){.context = self,
+                                 .metrics_text = metrics_text_of,
+                                 .debug_text = debug ? debug_text : NULL,
+                                 .unix_seconds = unix_seconds};
+}
