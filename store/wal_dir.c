@@ -192,7 +192,7 @@ static int make_durable(io_t *io, io_file_t *file, slice_t content,
     size_t from = (size_t)recovered->last_batch;
     size_t to = (size_t)recovered->position;
     int rc = io_write(io, file, slice(content.data + from, to - from), from);
-    size_t end = content.len;
+    size_t end = recovered->is_torn ? content.len : to;
     while (end > to && content.data[end - 1] == 0) {
         end--;
     }

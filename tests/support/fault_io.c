@@ -7,7 +7,7 @@
 
 #include "messages/xalloc.h"
 
-enum { SECTOR = 512, INODES_MAX = 1024, NAMES_MAX = 64 };
+enum { SECTOR = 512, INODES_MAX = 256, NAMES_MAX = 128 };
 
 typedef struct {
     uint8_t *seen;    /* what reading gives */
@@ -172,6 +172,40 @@ static int change(fault_io_t *self)
     return self->error && number >= self->fail_at ? -self->error : 0;
 }
 
+static bool is_named(const names_t *names, size_t inode)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (names->items[i].inode == inode) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_open(const fault_io_t *self, size_t inode)
+{
+    const io_file_t *file = self->open_files;
+    while (file && file->inode != inode) {
+        file = file->next;
+    }
+    return file != NULL;
+}
+
+/* A new inode, or one that neither a name, not even after a power cut, nor an open file leads to. */
+static size_t make_inode(fault_io_t *self)
+{
+    size_t i = 1;
+    while (i < self->inode_count &&
+           (is_named(&self->seen, i) || is_named(&self->durable, i) || is_open(self, i))) {
+        i++;
+    }
+    assert(i < INODES_MAX);
+    self->inode_count += i == self->inode_count;
+    self->inodes[i].len = 0;
+    self->inodes[i].durable_len = 0;
+    return i;
+}
+
 static int fault_open(io_t *io, const char *path, unsigned flags, io_file_t **file_p)
 {
     fault_io_t *self = self_of(io);
@@ -186,8 +220,7 @@ static int fault_open(io_t *io, const char *path, unsigned flags, io_file_t **fi
         }
     }
     if (!name) {
-        assert(self->inode_count < INODES_MAX);
-        set_name(&self->seen, path, self->inode_count++);
+        set_name(&self->seen, path, make_inode(self));
         name = find(&self->seen, path);
     }
     if (flags & IO_EMPTY) {

@@ -24,9 +24,9 @@ void fault_io_disturb(fault_io_t *self, bool on);
 void fault_io_limit(fault_io_t *self, uint64_t bytes);
 
 typedef enum {
-    CRASH_PROCESS, /* kill -9: the page cache survives */
-    CRASH_LOSE,    /* power cut: nothing unsynced survives */
-    CRASH_TORN_PREFIX /* power cut: of each file a prefix of the unsynced bytes survives */,
+    CRASH_PROCESS,     /* kill -9: the page cache survives */
+    CRASH_LOSE,        /* power cut: nothing unsynced survives */
+    CRASH_TORN_PREFIX, /* power cut: of each file a prefix of the unsynced bytes survives */
     CRASH_TORN_SECTORS /* power cut: each unsynced sector survives or not */
 } crash_t;
 /* All open files are closed; faults end. */
