@@ -1,4 +1,5 @@
-/* kv_impl: what an implementation of store/kv.h provides. Included by kv*.c only. */
+/* kv_impl: what an implementation of store/kv.h provides. Included by kv*.c and by tests that fake a
+ * store, nobody else. */
 #pragma once
 
 #include "store/kv.h"

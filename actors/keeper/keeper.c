@@ -1,5 +1,8 @@
-/* Invariant: FLUSHED(n) is said only when everything applied up to n is in synced table files; n was
- * read before the flush began (architecture section 5). */
+/* keeper: see keeper.h.
+ *
+ * 1. FLUSHED{index} is put only after a flush that began after FLUSH{index} was received, of a store
+ *    that holds all entries up to index.
+ * 2. The index never goes back: a store that is installed is flushed and ahead of the one before. */
 #include "actors/keeper/keeper.h"
 
 #include <assert.h>
@@ -10,9 +13,10 @@
 
 struct keeper {
     metrics_t *metrics;
-    shared_t *store; /* kv_t */
-    uint64_t wanted; /* highest applied index asked for and not yet flushed */
-    uint64_t flushed;
+    shared_t *store;  /* holds a kv_t; NULL until the first RESTORED */
+    uint64_t asked;   /* highest index a FLUSH asked for */
+    uint64_t flushed; /* highest index answered */
+    bool is_broken;
 };
 
 keeper_t *keeper_new(metrics_t *metrics)
@@ -25,54 +29,68 @@ keeper_t *keeper_new(metrics_t *metrics)
 static void keeper_destroy(void **self_p)
 {
     keeper_t *self = *self_p;
-    *self_p = NULL;
     if (self) {
         shared_unref(&self->store);
         free(self);
+        *self_p = NULL;
     }
 }
 
-/* One flush serves all that asked meanwhile. Blocks for as long as the tables take. */
 static void flush(keeper_t *self, outbox_t *out)
 {
+    if (!self->store || self->asked == self->flushed || self->is_broken) {
+        return;
+    }
     kv_t *kv = shared_object(self->store);
-    uint64_t index = self->wanted;
-    if (kv_flush(kv) < 0) {
+    if (kv_flush(kv) != 0) {
+        self->is_broken = true;
         outbox_fatal(out, "the store cannot be flushed: %s", kv_error(kv));
         return;
     }
-    self->flushed = index;
+    self->flushed = self->asked;
     metrics_set(self->metrics, METRIC_DB_SIZE, kv_size_bytes(kv));
     msg_t *msg = msg_new(MSG_FLUSHED);
-    msg->u.applied.index = index;
+    msg->u.applied.index = self->flushed;
     outbox_put(out, ACTOR_WAL_WRITER, &msg);
+}
+
+/* What was asked of the store before is in the new one: it was built at a later index. */
+static void on_restored(keeper_t *self, msg_restored_t *restored)
+{
+    shared_unref(&self->store);
+    self->store = restored->store;
+    restored->store = NULL;
+}
+
+static void on_flush(keeper_t *self, const msg_applied_t *asked)
+{
+    if (asked->index > self->asked) {
+        self->asked = asked->index;
+    }
 }
 
 static void keeper_step(void *context, const step_in_t *in, outbox_t *out)
 {
     keeper_t *self = context;
     if (!in->msg) {
-        if (self->store && self->wanted > self->flushed) {
-            flush(self, out);
-        }
+        flush(self, out);
         return;
     }
     switch (in->msg->kind) {
-    case MSG_RESTORED:
-        shared_unref(&self->store);
-        self->store = in->msg->u.restored.store;
-        in->msg->u.restored.store = NULL;
+    case MSG_RESTORED: on_restored(self, &in->msg->u.restored); break;
+    case MSG_FLUSH: on_flush(self, &in->msg->u.applied); break;
+    case MSG_STOP:
+        flush(self, out);
+        outbox_stopped(out);
         break;
-    case MSG_FLUSH: self->wanted = in->msg->u.applied.index; break;
-    case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to keeper");
     }
 }
 
 static uint64_t keeper_deadline(const void *context)
 {
-    const keeper_t *self = context;
-    return self->store && self->wanted > self->flushed ? 0 : DEADLINE_NONE;
+    (void)context;
+    return DEADLINE_NONE;
 }
 
 const core_ops_t keeper_ops = {
