@@ -80,12 +80,12 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     self->open = cfg->term;
     self->durable = raft_log_last_index(&self->log);
     self->written = self->durable;
-    self->commit = cfg->commit;
+    /* What the store has applied was committed, though the log may not have been told yet. */
+    self->commit = cfg->commit > cfg->applied ? cfg->commit : cfg->applied;
     self->applied = cfg->applied;
     self->delivered = cfg->applied;
     self->lsn = cfg->last_lsn;
     assert(self->commit <= self->durable);
-    assert(self->applied <= self->durable);
     self->cfg.entries = NULL;
     self->cfg.configuration = NULL;
     return self;
