@@ -243,6 +243,7 @@ class Tool:
             self.values["rev"] = m.group(1)
 
     def mask(self, step, text):
+        text = text.replace(os.path.basename(self.ctl), "etcdctl")
         for name, value in self.values.items():
             if name == "rev":
                 continue
