@@ -607,6 +607,35 @@ static void test_help_names_every_flag(void **state)
     buf_deinit(&out);
 }
 
+/* docs/configuration.md has a line for each. */
+static void test_documentation_names_every_flag(void **state)
+{
+    (void)state;
+    const char here[] = __FILE__;
+    const char *end = strstr(here, "tests/unit/");
+    assert_non_null(end);
+    char *path = xasprintf("%.*sdocs/configuration.md", (int)(end - here), here);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    free(path);
+    buf_t text = {0};
+    for (size_t got = 1; got > 0;) {
+        uint8_t *room = buf_reserve(&text, 4096);
+        got = fread(room, 1, 4096, file);
+        buf_advance(&text, got);
+    }
+    fclose(file);
+    buf_byte(&text, '\0');
+    for (unsigned i = 0; i < FLAG_COUNT; i++) {
+        char *line = xasprintf("\n| `--%s` | ", flag_info((flag_t)i)->name);
+        if (!strstr((const char *)text.data, line)) {
+            fail_msg("docs/configuration.md lacks --%s", flag_info((flag_t)i)->name);
+        }
+        free(line);
+    }
+    buf_deinit(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -625,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_bootstrap),
         cmocka_unit_test(test_help_names_every_flag),
+        cmocka_unit_test(test_documentation_names_every_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
