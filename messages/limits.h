@@ -86,16 +86,18 @@
 #define LIMIT_SOCKET_STALL_US  60000000 /* a socket that takes nothing */
 
 /* ---- configuration ---- */
-#define LIMIT_URLS              64          /* of one list: a member listens on a handful */
-#define LIMIT_CONFIG_FILE_BYTES (1u << 20)  /* a configuration is a few KiB */
-#define LIMIT_CONFIG_DEPTH      16          /* nesting inside keys that are skipped */
-#define LIMIT_NAME_BYTES        1024        /* of a member or a cluster token: both travel in the log */
-#define LIMIT_REQUEST_BYTES_MAX (32u << 20) /* of --max-request-bytes: half of what may be in flight */
-#define LIMIT_LOG_OUTPUTS       16          /* files and streams that get the log */
+#define LIMIT_URLS              64         /* of one list: a member listens on a handful */
+#define LIMIT_CONFIG_FILE_BYTES (1u << 20) /* a configuration is a few KiB */
+#define LIMIT_CONFIG_DEPTH      16         /* nesting inside keys that are skipped */
+#define LIMIT_NAME_BYTES        1024 /* of a member or a cluster token: both travel in the log */
+#define LIMIT_REQUEST_BYTES_MAX                                                                    \
+    (32u << 20)              /* of --max-request-bytes: half of what may be in flight */
+#define LIMIT_LOG_OUTPUTS 16 /* files and streams that get the log */
 
 /* ---- HTTP/1.1 (pages for people and probes; the API itself is HTTP/2) ---- */
-#define LIMIT_HTTP1_BODY_BYTES   65536     /* of a request: read and thrown away, no page needs one */
-#define LIMIT_HTTP1_OUTPUT_BYTES 65536     /* unsent above which pipelined requests wait */
-#define LIMIT_HTTP1_HEAD_US      10000000  /* a request's head: against clients that send it drop by drop */
-#define LIMIT_HTTP1_IDLE_US      120000000 /* a connection without a request */
-#define LIMIT_HTTP1_STALL_US     60000000  /* a client that does not take its answer */
+#define LIMIT_HTTP1_BODY_BYTES   65536 /* of a request: read and thrown away, no page needs one */
+#define LIMIT_HTTP1_OUTPUT_BYTES 65536 /* unsent above which pipelined requests wait */
+#define LIMIT_HTTP1_HEAD_US                                                                        \
+    10000000 /* a request's head: against clients that send it drop by drop */
+#define LIMIT_HTTP1_IDLE_US  120000000 /* a connection without a request */
+#define LIMIT_HTTP1_STALL_US 60000000  /* a client that does not take its answer */

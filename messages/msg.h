@@ -152,7 +152,8 @@ typedef struct {
     uint64_t req_id;
     lease_op_t op;
     int64_t id;
-    uint64_t applied_index; /* what the gateway has seen applied: answered only once lease has too */
+    uint64_t
+        applied_index; /* what the gateway has seen applied: answered only once lease has too */
 } msg_lease_ask_t;
 typedef struct {
     uint64_t req_id;

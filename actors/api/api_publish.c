@@ -97,6 +97,15 @@ static bool may_propose(api_t *self, uint64_t *next_us)
     return true;
 }
 
+/* What tests and tools wait for in the log (contract section 14): once per start. */
+static void announce(api_t *self)
+{
+    if (!self->publish.announced) {
+        self->publish.announced = true;
+        outbox_log(self->out, LEVEL_INFO, "ready to serve client requests", NULL);
+    }
+}
+
 static void look(api_t *self)
 {
     Quoral__Configuration *members = NULL;
@@ -126,6 +135,7 @@ static void look(api_t *self)
         }
     } else {
         publish->done = true;
+        announce(self);
     }
 }
 

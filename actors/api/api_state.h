@@ -46,6 +46,7 @@ typedef struct {
     call_t request;  /* stands for our proposal among those of clients; request_id 0 = none */
     bool check;      /* what is applied must be looked at */
     bool published;  /* our name and URLs are applied */
+    bool announced;  /* and the log has said that clients are served */
     bool done;       /* and nothing else is left to do */
     uint64_t due_us; /* the proposal is given up then */
     uint64_t attributes_next_us, version_next_us; /* not proposed again before */

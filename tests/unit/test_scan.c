@@ -51,7 +51,8 @@ static void a_value_that_looks_like_a_message_is_not_looked_into(void **state)
     buf_t put = {0};
     buf_field_bytes(&put, 1, slice_str("k"));
     buf_field_bytes(&put, 2, buf_slice(&value));
-    assert_int_equal(scan_message(buf_slice(&put), &etcdserverpb__put_request__descriptor, &usual), 0);
+    assert_int_equal(scan_message(buf_slice(&put), &etcdserverpb__put_request__descriptor, &usual),
+                     0);
     buf_deinit(&value);
     buf_deinit(&put);
 }
@@ -64,7 +65,8 @@ static void fields_are_bounded_over_all_levels(void **state)
         buf_field_bytes(&buf, 2, slice("\x1a\x00", 2)); /* success: an op with an empty delete */
     }
     assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 4, .fields = 20}), 0);
-    assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 4, .fields = 19}), SCAN_TOO_MANY_FIELDS);
+    assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 4, .fields = 19}),
+                     SCAN_TOO_MANY_FIELDS);
     buf_deinit(&buf);
 }
 
@@ -76,7 +78,8 @@ static void unknown_fields_count_too(void **state)
         buf_field_u64(&buf, 999, 1);
     }
     assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 1, .fields = 10}), 0);
-    assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 1, .fields = 9}), SCAN_TOO_MANY_FIELDS);
+    assert_int_equal(scan_txn(&buf, &(scan_limits_t){.depth = 1, .fields = 9}),
+                     SCAN_TOO_MANY_FIELDS);
     buf_deinit(&buf);
 }
 
@@ -86,20 +89,25 @@ static void packed_arrays_count_their_elements(void **state)
     buf_t buf = {0};
     buf_field_bytes(&buf, 5, slice("\0\1\0\1\0\1\0\1", 8)); /* filters of WatchCreateRequest */
     const ProtobufCMessageDescriptor *watch = &etcdserverpb__watch_create_request__descriptor;
-    assert_int_equal(scan_message(buf_slice(&buf), watch, &(scan_limits_t){.depth = 1, .fields = 9}), 0);
-    assert_int_equal(scan_message(buf_slice(&buf), watch, &(scan_limits_t){.depth = 1, .fields = 8}),
-                     SCAN_TOO_MANY_FIELDS);
+    assert_int_equal(
+        scan_message(buf_slice(&buf), watch, &(scan_limits_t){.depth = 1, .fields = 9}), 0);
+    assert_int_equal(
+        scan_message(buf_slice(&buf), watch, &(scan_limits_t){.depth = 1, .fields = 8}),
+        SCAN_TOO_MANY_FIELDS);
     buf_deinit(&buf);
 }
 
 static void malformed_bytes_are_refused_at_any_level(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\x0a\x05" "a", "\x12\x02\x1a\x05", "\x07", "\x80"};
+    static const char *const bad[] = {"\x0a\x05"
+                                      "a",
+                                      "\x12\x02\x1a\x05", "\x07", "\x80"};
     static const size_t len[] = {3, 4, 1, 1};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(scan_message(slice(bad[i], len[i]), &etcdserverpb__txn_request__descriptor, &usual),
-                         SCAN_MALFORMED);
+        assert_int_equal(
+            scan_message(slice(bad[i], len[i]), &etcdserverpb__txn_request__descriptor, &usual),
+            SCAN_MALFORMED);
     }
 }
 
