@@ -336,7 +336,7 @@ static void applier_step(void *context, const step_in_t *in, outbox_t *out)
         /* What is committed and not applied is applied at the next start. */
         outbox_stopped(out);
         break;
-    default: assert(!"a message that the wiring table does not send to the applier");
+    default: assert(false && "a message that the wiring table does not send to the applier");
     }
 }
 
