@@ -101,7 +101,7 @@ void mvcc_blocks_deinit(mvcc_blocks_t *self)
 /* The last block that begins at or before `key`. */
 static size_t find(const mvcc_blocks_t *self, slice_t key)
 {
-    size_t low = 0; /* begins at the empty key */
+    size_t low = 0; /* begins at the smallest key there can be */
     size_t high = self->count;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
@@ -147,7 +147,7 @@ static int split(mvcc_blocks_t *self, overlay_t *overlay, size_t at)
 int mvcc_blocks_add(mvcc_blocks_t *self, overlay_t *overlay, slice_t key)
 {
     if (self->count == 0) {
-        insert(self, 0, block_new(slice(NULL, 0), 0));
+        insert(self, 0, block_new(slice("", 1), 0)); /* "\0" */
     }
     size_t at = find(self, key);
     mvcc_block_t *block = self->items[at];

@@ -2,7 +2,7 @@
  * key costs a binary search. Pure; one owner (mvcc).
  *
  * The key space is cut into blocks: a block begins at its first key and ends where the next begins;
- * the first begins at the empty key and always exists once a key was ever written. A block that
+ * the first begins at "\0", the smallest key, and always exists once a key was ever written. A block that
  * grows over BLOCK_KEYS_MAX is split in the middle; one that gets small is merged with a neighbour.
  * All decisions depend on the sequence of creations and deletions alone, so that every member has
  * the same blocks. About 2,800 blocks per million keys. */
