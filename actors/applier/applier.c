@@ -14,10 +14,7 @@
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
-enum {
-    SPANS_PER_STEP = 16,       /* then other messages get a turn */
-    SIZE_INTERVAL_US = 1000000 /* asking the store for its size costs some microseconds */
-};
+enum { SIZE_INTERVAL_US = 1000000 }; /* asking the store for its size costs some microseconds */
 
 applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **error_p)
 {
@@ -297,17 +294,14 @@ static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
     changes_deinit(&changes);
 }
 
-/* Applies what has piled up. */
+/* One span per step: its answers leave before the next is applied. */
 static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     bool ready = restore_step(self, out);
     if (self->lease_position_due) {
         send_lease_position(self, out);
     }
-    for (int spans = 0; spans < SPANS_PER_STEP && ready && !self->failed; spans++) {
-        if (!next_entry(self) || !has_room(self, out)) {
-            break;
-        }
+    if (ready && next_entry(self) && has_room(self, out)) {
         apply_span(self, now_us, out);
         ready = !self->failed && restore_step(self, out);
     }

@@ -173,6 +173,9 @@ static void a_restart_replays_in_silence(void **state)
         assert_int_equal(msg->u.restored.revision, 3);
         msg_free(&msg);
     }
+    core_test_expect_nothing(&rig->test);
+    assert_int_equal(applier_ops.deadline(rig->applier), 0); /* one span per step: more waits */
+    core_test_flush(&rig->test);
     msg = core_test_expect(&rig->test, ACTOR_WATCH, MSG_EVENTS);
     assert_int_equal(msg->u.events.count, 1);
     assert_int_equal(msg->u.events.items[0].revision, 4);
