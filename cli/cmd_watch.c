@@ -9,7 +9,7 @@
 #include "cli/environment.h"
 #include "cli/exec.h"
 #include "cli/kv_requests.h"
-#include "cli/watch_stream.h"
+#include "cli/watch_feed.h"
 #include "cli/words.h"
 #include "messages/xalloc.h"
 
@@ -68,7 +68,7 @@ static const char *split_words(const strings_t *args, bool separator, size_t exe
 
 typedef struct watch_run {
     cli_t *cli;
-    watch_stream_t *stream;
+    watch_feed_t *stream;
     int code; /* not 0: stop */
 } watch_run_t;
 
@@ -139,15 +139,15 @@ static const char *start_watch(watch_run_t *run, const flags_t *flags, watch_wor
     output->next = *outputs;
     *outputs = output;
     cfg.arg = output;
-    *watcher_p = watch_stream_add(run->stream, &cfg);
+    *watcher_p = watch_feed_add(run->stream, &cfg);
     return NULL;
 }
 
 /* One turn of the client. */
 static void turn(watch_run_t *run)
 {
-    grpc_client_run(run->cli->client, watch_stream_wait_ms(run->stream));
-    watch_stream_tick(run->stream);
+    grpc_client_run(run->cli->client, watch_feed_wait_ms(run->stream));
+    watch_feed_tick(run->stream);
 }
 
 /* ---- one watch from the command line ---- */
@@ -184,7 +184,7 @@ static int watch_once(watch_run_t *run, const strings_t *args, watch_output_t **
     }
     int code = error != NULL ? cli_fail(cli, EXIT_BAD_ARGS, "%s", error) : cli_connect(cli);
     if (code == 0) {
-        run->stream = watch_stream_new(cli->client);
+        run->stream = watch_feed_new(cli->client);
         error = start_watch(run, &cli->flags, &words, outputs, &watcher);
         if (error != NULL) {
             code = cli_fail(cli, EXIT_BAD_ARGS, "%s", error);
@@ -266,7 +266,7 @@ static void on_line(watch_run_t *run, const char *line, watch_output_t **outputs
     } else if (words.n < 1) {
         fprintf(cli->err, "Invalid command: %s (watch and progress supported)\n", line);
     } else if (strcmp(words.items[0], "progress") == 0) {
-        watch_stream_progress(run->stream);
+        watch_feed_progress(run->stream);
     } else if (strcmp(words.items[0], "watch") != 0) {
         fprintf(cli->err, "Invalid command %s (only support watch)\n", line);
     } else if (words.n < 2 && !has_key) {
@@ -317,11 +317,11 @@ static void wait_for_input(watch_run_t *run, line_reader_t *reader)
     struct pollfd fds[2] = {grpc_client_pollfd(cli->client),
                             {.fd = fileno(cli->in), .events = POLLIN}};
     int64_t wait = grpc_client_wait_ms(cli->client);
-    int64_t reopen = watch_stream_wait_ms(run->stream);
+    int64_t reopen = watch_feed_wait_ms(run->stream);
     wait = wait < 0 || (reopen >= 0 && reopen < wait) ? reopen : wait;
     int ready = poll(fds, 2, (int)wait);
     grpc_client_process(cli->client, ready > 0 ? fds[0].revents : 0);
-    watch_stream_tick(run->stream);
+    watch_feed_tick(run->stream);
     if (ready > 0 && fds[1].revents != 0) {
         read_more(reader, fds[1].fd);
     }
@@ -335,7 +335,7 @@ static int watch_interactive(watch_run_t *run, watch_output_t **outputs)
     if (code != 0) {
         return code;
     }
-    run->stream = watch_stream_new(cli->client);
+    run->stream = watch_feed_new(cli->client);
     while (run->code == 0) {
         char *line = next_line(&reader);
         if (line != NULL) {
@@ -363,7 +363,7 @@ static int run_watch(cli_t *cli, const strings_t *args)
     }
     int code = flags_bool(&cli->flags, "interactive") ? watch_interactive(&run, &outputs)
                                                       : watch_once(&run, args, &outputs);
-    watch_stream_destroy(&run.stream);
+    watch_feed_destroy(&run.stream);
     while (outputs != NULL) {
         watch_output_t *output = outputs;
         outputs = output->next;

@@ -102,7 +102,7 @@ int exec_event(const strings_t *command, int64_t revision, const Mvccpb__Event *
     fputs("command [", err);
     for (size_t i = 0; i < command->n; i++) {
         fputs(i > 0 ? " " : "", err);
-        go_quote(err, command->items[i], strlen(command->items[i]));
+        go_write_quoted(err, command->items[i], strlen(command->items[i]));
     }
     fprintf(err, "] error (%s)\n", error);
     free(error);

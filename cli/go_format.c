@@ -91,7 +91,7 @@ static void quote_rune(FILE *out, uint32_t rune, const uint8_t *bytes, size_t le
     }
 }
 
-void go_quote(FILE *out, const void *data, size_t size)
+void go_write_quoted(FILE *out, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
     fputc('"', out);
@@ -109,7 +109,7 @@ char *go_quoted(const void *data, size_t size)
     char *text = NULL;
     size_t text_size = 0;
     FILE *out = open_memstream(&text, &text_size);
-    go_quote(out, data, size);
+    go_write_quoted(out, data, size);
     fclose(out);
     return text;
 }

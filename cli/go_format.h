@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* strconv.Quote, fmt's %q. */
-void go_quote(FILE *out, const void *data, size_t size);
+void go_write_quoted(FILE *out, const void *data, size_t size);
 /* The same as a fresh string. */
 char *go_quoted(const void *data, size_t size);
 /* Reads a quoted string ("…" with escapes or `…`) at the start of text. The content is appended to

@@ -9,7 +9,7 @@ static void print_quoted(printer_t *self, const char *prefix, const char *name, 
                          size_t size)
 {
     fprintf(self->out, "\"%s%s\" : ", prefix, name);
-    go_quote(self->out, data, size);
+    go_write_quoted(self->out, data, size);
     fputc('\n', self->out);
 }
 

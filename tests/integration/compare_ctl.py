@@ -2,8 +2,7 @@
 """Runs quoralctl and the reference etcdctl with the same commands against the same server and
 compares what they print (stdout and stderr, byte for byte) and their exit codes.
 
-    compare_ctl.py --ctl build/dev/cli/quoralctl --reference PATH/etcdctl --endpoint 127.0.0.1:2379
-    compare_ctl.py --ctl … --reference … --start-etcd PATH/etcd      (starts a server of its own)
+    compare_ctl.py --ctl build/release/quoralctl --reference PATH/etcdctl --endpoint 127.0.0.1:2379
 
 A scenario is a list of steps. Each tool runs the whole scenario on an emptied store; then the
 results are compared step by step. What cannot be equal is mapped: revisions become relative to the
@@ -17,10 +16,8 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -133,8 +130,9 @@ class Mapper:
     def decimal_id(self, value):
         return self.lease(value) if value < 1 << 63 else str(value)
 
-    def protobuf(self, data):
-        """Fields as nested lists; revisions relative. What is no message stays bytes."""
+    def protobuf(self, data, depth=0):
+        """Fields as nested lists; what is no message stays bytes. Revisions (a header's field 3, a key's 2 and 3)
+        are relative; an answer's own numbers are not revisions."""
         result, i = [], 0
         while i < len(data):
             key, i = varint(data, i)
@@ -143,13 +141,13 @@ class Mapper:
                 raise ValueError("not a message")
             value, i = varint(data, i)
             if kind == 0:
-                result.append((number, self.relative(value)))
+                result.append((number, self.relative(value) if depth and number in (2, 3) else value))
                 continue
             if i + value > len(data):
                 raise ValueError("cut off")
             inner, i = data[i:i + value], i + value
             try:
-                result.append((number, self.protobuf(inner)))
+                result.append((number, self.protobuf(inner, depth + 1)))
             except (ValueError, IndexError):
                 result.append((number, inner))
         return result
@@ -216,7 +214,7 @@ class Run:
         if step.get("usage"):
             err = err.split(b"\n")[0]
         if step.get("protobuf"):
-            mapped = repr(mapper.protobuf(out))
+            mapped = repr(mapper.protobuf(out, depth=1 if step["protobuf"] == "header" else 0))
         else:
             mapped = mapper.text(out, tool.name)
         if step.get("any_order"):
@@ -256,51 +254,21 @@ def compare(ctl, reference, name, scenario, verbose):
     return differences
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def start_etcd(path, directory):
-    client, peer = free_port(), free_port()
-    process = subprocess.Popen(
-        [path, "--name", "one", "--data-dir", directory, "--log-level", "error",
-         "--listen-client-urls", f"http://127.0.0.1:{client}",
-         "--advertise-client-urls", f"http://127.0.0.1:{client}",
-         "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-         "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-         "--initial-cluster", f"one=http://127.0.0.1:{peer}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return process, f"127.0.0.1:{client}"
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ctl", required=True)
-    parser.add_argument("--reference", required=True)
-    parser.add_argument("--endpoint", default="127.0.0.1:2379")
-    parser.add_argument("--start-etcd", metavar="PATH", help="start this server for the test")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ctl", required=True, help="quoralctl")
+    parser.add_argument("--reference", required=True, help="etcdctl 3.7")
+    parser.add_argument("--endpoint", default="127.0.0.1:2379", help="a server whose contents may be lost")
     parser.add_argument("--only", help="scenarios whose name contains this")
-    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="print the result of every step")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        server = None
-        endpoint = options.endpoint
-        if options.start_etcd:
-            server, endpoint = start_etcd(options.start_etcd, directory)
-        ctl, reference = Tool(options.ctl, endpoint), Tool(options.reference, endpoint)
-        differences = steps = 0
-        try:
-            for name, scenario in ctl_scenarios.scenarios():
-                if not options.only or options.only in name:
-                    differences += compare(ctl, reference, name, scenario, options.verbose)
-                    steps += len(scenario)
-        finally:
-            if server:
-                server.kill()
-                server.wait()
+    ctl = Tool(os.path.abspath(options.ctl), options.endpoint)
+    reference = Tool(options.reference, options.endpoint)
+    differences = steps = 0
+    for name, scenario in ctl_scenarios.scenarios():
+        if not options.only or options.only in name:
+            differences += compare(ctl, reference, name, scenario, options.verbose)
+            steps += len(scenario)
     print(f"{steps} commands compared, {differences} different")
     return 1 if differences or not steps else 0
 

@@ -1,11 +1,14 @@
 """The commands that compare_ctl.py runs with both tools.
 
-A step: args; optional stdin, env; usage: a wrong command line, whose help text may differ; protobuf:
-stdout is a message; lines/stderr_lines: stop when so many lines were printed (watch); endpoint False:
-without --endpoints; in_turn (in the first step): the scenario writes nothing, both tools run each
-step at once; any_order: lines may come in any order; differs: a difference we want, with its reason
-(the test fails when it is not there any more). {rev+N} is the revision N after the scenario's start, {leaseN} the N-th lease
-granted in it.
+A step: args; optional stdin, env, and
+  usage        a wrong command line, whose help text may differ
+  protobuf     stdout is a message ("header": nothing but its header)
+  lines, stderr_lines   stop when so many lines were printed (watch)
+  endpoint     False: without --endpoints
+  in_turn      in the first step: the scenario writes nothing, both tools run each step at once
+  any_order    lines may come in any order
+  differs      a difference we want, with its reason (the test fails when it is gone)
+{rev+N} is the revision N after the scenario's start, {leaseN} the N-th lease granted in it.
 """
 
 FORMATS = ["simple", "fields", "json"]
@@ -20,10 +23,10 @@ def a(*args, **more):
     return {"args": list(args), **more}
 
 
-def each_format(*args, **more):
+def each_format(*args, protobuf=True, **more):
     steps = [a(*args, "-w", f, **more) for f in FORMATS]
     steps += [a(*args, "-w", f, "--hex", **more) for f in FORMATS]
-    steps += [a(*args, "-w", "protobuf", protobuf=True, **more), a(*args, "-w", "table", **more)]
+    steps += [a(*args, "-w", "protobuf", protobuf=protobuf, **more), a(*args, "-w", "table", **more)]
     return steps
 
 
@@ -146,11 +149,11 @@ def lease():
         a("get", "a", "-w", f, *h) for f in FORMATS for h in ([], ["--hex"])] + [
         a("put", "a", "2", "--prev-kv", "-w", "json"), a("put", "a", "1", "--lease={lease1}"),
         a("put", "a", "3", "--ignore-lease"), a("get", "a", "-w", "json"),
-    ] + each_format("lease", "timetolive", "{lease1}") + each_format(
-        "lease", "timetolive", "{lease1}", "--keys", any_order=True) + each_format(
-        "lease", "timetolive", "7") + [a("lease", "timetolive", "7", "--keys")] + [
+    ] + each_format("lease", "timetolive", "{lease1}", protobuf="header") + each_format(
+        "lease", "timetolive", "{lease1}", "--keys", any_order=True, protobuf="header") + each_format(
+        "lease", "timetolive", "7", protobuf="header") + [a("lease", "timetolive", "7", "--keys")] + [
         a("lease", "keep-alive", "--once", "{lease1}", "-w", f) for f in FORMATS] + [
-        a("lease", "keep-alive", "--once", "{lease1}", "-w", "protobuf", protobuf=True),
+        a("lease", "keep-alive", "--once", "{lease1}", "-w", "protobuf", protobuf="header"),
         a("lease", "keep-alive", "--once", "{lease1}", "-w", "table"),
         a("lease", "grant", "600", "-w", "table"),
         a("lease", "keep-alive", "--once", "7"), a("lease", "keep-alive", "7"),
@@ -166,17 +169,18 @@ def lease():
         a("lease", "keep", "--once", "7"),
     ]
     yield "lease list", [a("lease", "list", "-w", f) for f in FORMATS] + [
-        grant] + each_format("lease", "list")
+        grant] + each_format("lease", "list", protobuf="header")
     yield "lease keep-alive until it is gone", [
         a("lease", "grant", "2"),
         a("lease", "keep-alive", "{lease1}", lines=1),
-        a("lease", "grant", "2", "-w", "protobuf", protobuf=True),
+        a("lease", "grant", "2", "-w", "protobuf", protobuf="header"),
     ]
 
 
 def cluster():
     yield "member", each_format("member", "list") + [
-        a("member", "list", "--consistency", "s"), a("member", "list", "--consistency=q", differs="etcdctl names the flag of get"),
+        a("member", "list", "--consistency", "s"),
+        a("member", "list", "--consistency=q", differs="etcdctl names the flag of get"),
         a("member", "list", "-w", "table", "--hex"), a("member", "list", "-w", "xml")]
     yield "endpoint", [a("endpoint", "status", in_turn=True), a("endpoint", "stat"), a("en", "s")] + [
         step for group in (["endpoint"], ["endpoint", "--cluster"])

@@ -39,7 +39,10 @@ def main():
     runs = []
     try:
         for label, binary in (("reference", etcd), ("server", options.server)):
-            server = support.Server(binary, os.path.join(directory, label), label=label).start()
+            server = support.Server(binary, os.path.join(directory, label), label=label)
+            # For `endpoint --cluster`, which goes where the member list says.
+            server.extra.append("--advertise-client-urls=" + server.url)
+            server.start()
             runs.append([label, server, None])
             advance(server)
             with open(server.data_dir + ".compare", "wb") as out:

@@ -1,4 +1,4 @@
-/* watch_stream: watchers on one Watch stream that survives lost connections: it is opened again and
+/* watch_feed: watchers on one Watch stream that survives lost connections: it is opened again and
  * every watcher goes on after the last revision it saw. Handlers run inside the client's turns.
  * An instance borrows its client; watchers live as long as the instance. */
 #pragma once
@@ -10,7 +10,7 @@
 #include "cli/printer.h"
 #include "client/grpc_client.h"
 
-typedef struct watch_stream watch_stream_t;
+typedef struct watch_feed watch_feed_t;
 typedef struct watcher watcher_t;
 
 typedef struct watcher_cfg {
@@ -25,19 +25,19 @@ typedef struct watcher_cfg {
     void *arg;
 } watcher_cfg_t;
 
-watch_stream_t *watch_stream_new(grpc_client_t *client);
-void watch_stream_destroy(watch_stream_t **self_p);
+watch_feed_t *watch_feed_new(grpc_client_t *client);
+void watch_feed_destroy(watch_feed_t **self_p);
 
 /* Creates the watcher on the server when those added before it have been created. */
-watcher_t *watch_stream_add(watch_stream_t *self, const watcher_cfg_t *cfg);
+watcher_t *watch_feed_add(watch_feed_t *self, const watcher_cfg_t *cfg);
 /* Asks for the revision all watchers of the stream have reached. */
-void watch_stream_progress(watch_stream_t *self);
+void watch_feed_progress(watch_feed_t *self);
 
 /* The server has created it, or it has ended. */
 bool watcher_settled(const watcher_t *self);
 bool watcher_ended(const watcher_t *self);
 
-/* Milliseconds until watch_stream_tick must be called; -1: no need. */
-int64_t watch_stream_wait_ms(const watch_stream_t *self);
+/* Milliseconds until watch_feed_tick must be called; -1: no need. */
+int64_t watch_feed_wait_ms(const watch_feed_t *self);
 /* Opens the stream again when it is time. To be called after each turn of the client. */
-void watch_stream_tick(watch_stream_t *self);
+void watch_feed_tick(watch_feed_t *self);

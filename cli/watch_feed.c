@@ -1,6 +1,6 @@
 /* Invariant: watchers are created one at a time, in order; `head` is the one the server was asked to
  * create and has not answered for yet. */
-#include "cli/watch_stream.h"
+#include "cli/watch_feed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,16 +20,16 @@ struct watcher {
     bool ended;
 };
 
-struct watch_stream {
+struct watch_feed {
     grpc_client_t *client;
     grpc_stream_t *stream; /* NULL: lost, or not opened yet */
-    watcher_t *watchers;   /* in the order of watch_stream_add */
+    watcher_t *watchers;   /* in the order of watch_feed_add */
     watcher_t **last_p;
     watcher_t *head;
     int64_t reopen_at_ms; /* -1: not waiting */
 };
 
-static void open_stream(watch_stream_t *self);
+static void open_stream(watch_feed_t *self);
 
 static int64_t now_ms(void)
 {
@@ -40,7 +40,7 @@ static int64_t now_ms(void)
 
 /* ---- requests ---- */
 
-static void send_create(watch_stream_t *self, watcher_t *watcher)
+static void send_create(watch_feed_t *self, watcher_t *watcher)
 {
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     create.key = watcher->cfg.key;
@@ -54,7 +54,7 @@ static void send_create(watch_stream_t *self, watcher_t *watcher)
     grpc_stream_send_message(self->stream, &request.base);
 }
 
-static void create_next(watch_stream_t *self)
+static void create_next(watch_feed_t *self)
 {
     if (self->stream == NULL || self->head != NULL) {
         return;
@@ -68,7 +68,7 @@ static void create_next(watch_stream_t *self)
     }
 }
 
-watcher_t *watch_stream_add(watch_stream_t *self, const watcher_cfg_t *cfg)
+watcher_t *watch_feed_add(watch_feed_t *self, const watcher_cfg_t *cfg)
 {
     watcher_t *watcher = xcalloc(1, sizeof *watcher);
     watcher->cfg = *cfg;
@@ -79,7 +79,7 @@ watcher_t *watch_stream_add(watch_stream_t *self, const watcher_cfg_t *cfg)
     return watcher;
 }
 
-void watch_stream_progress(watch_stream_t *self)
+void watch_feed_progress(watch_feed_t *self)
 {
     open_stream(self);
     Etcdserverpb__WatchProgressRequest progress = ETCDSERVERPB__WATCH_PROGRESS_REQUEST__INIT;
@@ -93,7 +93,7 @@ void watch_stream_progress(watch_stream_t *self)
 
 /* ---- answers ---- */
 
-static void end_watcher(watch_stream_t *self, watcher_t *watcher, const char *error)
+static void end_watcher(watch_feed_t *self, watcher_t *watcher, const char *error)
 {
     watcher->ended = true;
     watcher->settled = true;
@@ -107,7 +107,7 @@ static void end_watcher(watch_stream_t *self, watcher_t *watcher, const char *er
     }
 }
 
-static void on_created(watch_stream_t *self, const Etcdserverpb__WatchResponse *answer)
+static void on_created(watch_feed_t *self, const Etcdserverpb__WatchResponse *answer)
 {
     watcher_t *watcher = self->head;
     if (watcher == NULL) {
@@ -128,7 +128,7 @@ static void on_created(watch_stream_t *self, const Etcdserverpb__WatchResponse *
     create_next(self);
 }
 
-static void deliver(watch_stream_t *self, watcher_t *watcher,
+static void deliver(watch_feed_t *self, watcher_t *watcher,
                     const Etcdserverpb__WatchResponse *answer)
 {
     watch_view_t view = {
@@ -164,7 +164,7 @@ static bool is_sound(const Etcdserverpb__WatchResponse *answer)
     return true;
 }
 
-static void dispatch(watch_stream_t *self, const Etcdserverpb__WatchResponse *answer)
+static void dispatch(watch_feed_t *self, const Etcdserverpb__WatchResponse *answer)
 {
     if (answer->created) {
         on_created(self, answer);
@@ -186,7 +186,7 @@ static void dispatch(watch_stream_t *self, const Etcdserverpb__WatchResponse *an
 
 static void on_answer(void *arg, const uint8_t *message, size_t size)
 {
-    watch_stream_t *self = arg;
+    watch_feed_t *self = arg;
     Etcdserverpb__WatchResponse *answer = etcdserverpb__watch_response__unpack(NULL, size, message);
     if (answer == NULL) {
         return;
@@ -199,7 +199,7 @@ static void on_answer(void *arg, const uint8_t *message, size_t size)
 
 static void on_stream_done(void *arg, const grpc_status_t *status)
 {
-    watch_stream_t *self = arg;
+    watch_feed_t *self = arg;
     self->stream = NULL;
     self->head = NULL;
     bool passing = (status->code == GRPC_UNAVAILABLE || status->code == GRPC_INTERNAL) &&
@@ -217,7 +217,7 @@ static void on_stream_done(void *arg, const grpc_status_t *status)
 
 /* ---- the stream ---- */
 
-static void open_stream(watch_stream_t *self)
+static void open_stream(watch_feed_t *self)
 {
     if (self->stream != NULL || self->reopen_at_ms >= 0) {
         return;
@@ -231,7 +231,7 @@ static void open_stream(watch_stream_t *self)
                                                              .arg = self});
 }
 
-int64_t watch_stream_wait_ms(const watch_stream_t *self)
+int64_t watch_feed_wait_ms(const watch_feed_t *self)
 {
     if (self->reopen_at_ms < 0) {
         return -1;
@@ -240,9 +240,9 @@ int64_t watch_stream_wait_ms(const watch_stream_t *self)
     return left > 0 ? left : 0;
 }
 
-void watch_stream_tick(watch_stream_t *self)
+void watch_feed_tick(watch_feed_t *self)
 {
-    if (watch_stream_wait_ms(self) == 0) {
+    if (watch_feed_wait_ms(self) == 0) {
         self->reopen_at_ms = -1;
         open_stream(self);
         create_next(self);
@@ -259,18 +259,18 @@ bool watcher_ended(const watcher_t *self)
     return self->ended;
 }
 
-watch_stream_t *watch_stream_new(grpc_client_t *client)
+watch_feed_t *watch_feed_new(grpc_client_t *client)
 {
-    watch_stream_t *self = xcalloc(1, sizeof *self);
+    watch_feed_t *self = xcalloc(1, sizeof *self);
     self->client = client;
     self->last_p = &self->watchers;
     self->reopen_at_ms = -1;
     return self;
 }
 
-void watch_stream_destroy(watch_stream_t **self_p)
+void watch_feed_destroy(watch_feed_t **self_p)
 {
-    watch_stream_t *self = *self_p;
+    watch_feed_t *self = *self_p;
     *self_p = NULL;
     if (self == NULL) {
         return;
