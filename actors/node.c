@@ -122,11 +122,19 @@ static void close_store(void *kv)
     kv_close(&store);
 }
 
+static void store_wrote(void *context, uint64_t micros)
+{
+    metrics_observe(context, HISTOGRAM_COMMIT, micros);
+}
+
 static char *open_store(node_t *self)
 {
     kv_t *kv = NULL;
     char *error = NULL;
-    kv_leveldb_cfg_t cfg = {.path = data_dir_store(self->dir)};
+    /* The applier is the only writer: these are its metrics. */
+    kv_leveldb_cfg_t cfg = {.path = data_dir_store(self->dir),
+                            .on_write = store_wrote,
+                            .on_write_context = &self->metrics[ACTOR_APPLIER]};
     if (kv_leveldb_open(&kv, &cfg, &error) < 0) {
         char *text = xasprintf("cannot open the store in %s: %s", cfg.path, error);
         free(error);
@@ -168,6 +176,16 @@ static uint64_t election_timeout_us(const node_t *self)
     return (uint64_t)self->options->election_ms * 1000;
 }
 
+/* --warning-apply-duration. */
+static void slow_apply(void *context, uint64_t took_us)
+{
+    node_t *self = context;
+    metrics_add(&self->metrics[ACTOR_APPLIER], METRIC_SLOW_APPLY, 1);
+    log_writef(self->log, LEVEL_WARN, LOG_HERE, "apply request took too long",
+               "\"took\":\"%" PRIu64 ".%03" PRIu64 "ms\",\"expected-duration\":\"%" PRIu64 "ms\"",
+               took_us / 1000, took_us % 1000, self->options->warning_apply_us / 1000);
+}
+
 static char *add_applier(node_t *self, uint64_t *applied)
 {
     char *error = NULL;
@@ -185,7 +203,12 @@ static char *add_applier(node_t *self, uint64_t *applied)
         return error;
     }
     *applied = applier_applied_index(applier);
-    add_actor(self, (runtime_cfg_t){.id = ACTOR_APPLIER, .ops = &applier_ops, .core = applier});
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_APPLIER,
+                                    .ops = &applier_ops,
+                                    .core = applier,
+                                    .slow_turn_us = self->options->warning_apply_us,
+                                    .slow_turn = slow_apply,
+                                    .slow_context = self});
     return check_applied(self, *applied);
 }
 
@@ -308,6 +331,7 @@ static api_t *make_api(node_t *self)
         .max_txn_ops = options->max_txn_ops,
         .request_timeout_us = 5000000 + 2 * election_timeout_us(self),
         .progress_notify_us = options->progress_notify_us,
+        .handling_times = options->metrics_extensive,
         .lease_ttl_min_s = lease_ttl_min_s(options),
         .seed = clock_random_seed(),
     };
@@ -322,6 +346,7 @@ static char *add_gateway(node_t *self)
     api_t *api = make_api(self);
     node_pages_init(&self->pages, self->actors, self->metrics, api_rpc_metrics(api),
                     self->recovered.identity.member_id, options->enable_pprof);
+    self->pages.metrics.extensive = options->metrics_extensive;
     gateway_cfg_t cfg = {
         .http1_new = http1_conn_new,
         .pages = &self->pages.pages,

@@ -78,6 +78,9 @@ typedef struct {
     const char *path;
     size_t write_buffer_bytes; /* bounds start-up time and memory; 0 = default */
     size_t cache_bytes;        /* block cache; 0 = default */
+    /* Told how long each write took, on the writer's thread; or NULL. */
+    void (*on_write)(void *context, uint64_t micros);
+    void *on_write_context;
 } kv_leveldb_cfg_t;
 /* Opens or creates. Removes LevelDB's own *.log files first: they may have holes after a power cut.
  * On failure returns < 0 and *error_p is a text that is yours. */

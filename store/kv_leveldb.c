@@ -13,6 +13,7 @@
 #include <leveldb/c.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "messages/xalloc.h"
@@ -53,6 +54,8 @@ typedef struct store {
     leveldb_filterpolicy_t *filter;
     leveldb_writeoptions_t *write_options;
     view_t latest;
+    void (*on_write)(void *context, uint64_t micros);
+    void *on_write_context;
 } store_t;
 
 typedef struct {
@@ -264,12 +267,23 @@ static kv_batch_t *store_batch(kv_t *kv)
     return &self->base;
 }
 
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static int store_write(kv_t *kv, kv_batch_t *base)
 {
     store_t *self = (store_t *)kv;
     store_batch_t *batch = (store_batch_t *)base;
     char *text = NULL;
+    uint64_t start_us = self->on_write ? monotonic_us() : 0;
     leveldb_write(self->db, self->write_options, batch->batch, &text);
+    if (self->on_write) {
+        self->on_write(self->on_write_context, monotonic_us() - start_us);
+    }
     leveldb_writebatch_clear(batch->batch);
     return text ? store_fail(self, &text) : 0;
 }
@@ -436,6 +450,8 @@ int kv_leveldb_open(kv_t **kv_p, const kv_leveldb_cfg_t *cfg, char **error_p)
     self->write_options = leveldb_writeoptions_create();
     leveldb_writeoptions_set_sync(self->write_options, 0);
     view_init(&self->latest, self);
+    self->on_write = cfg->on_write;
+    self->on_write_context = cfg->on_write_context;
 
     char *text = NULL;
     self->db = leveldb_open(self->options, cfg->path, &text);

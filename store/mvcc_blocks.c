@@ -82,6 +82,7 @@ int mvcc_blocks_load(mvcc_blocks_t *self, const kv_reader_t *reader)
             break;
         }
         insert(self, self->count, block_new(mvcc_after_prefix(stored), live));
+        self->live += live;
     }
     rc = rc ? rc : mvcc_iter_error(iter);
     kv_iter_destroy(&iter);
@@ -152,6 +153,7 @@ int mvcc_blocks_add(mvcc_blocks_t *self, overlay_t *overlay, slice_t key)
     size_t at = find(self, key);
     mvcc_block_t *block = self->items[at];
     block->live++;
+    self->live++;
     touch(self, block);
     return block->live > BLOCK_KEYS_MAX ? split(self, overlay, at) : 0;
 }
@@ -176,6 +178,7 @@ void mvcc_blocks_remove(mvcc_blocks_t *self, overlay_t *overlay, slice_t key)
     mvcc_block_t *block = self->items[at];
     assert(block->live > 0);
     block->live--;
+    self->live--;
     touch(self, block);
     if (block->live < BLOCK_KEYS_SMALL && !(at > 0 && merge(self, overlay, at - 1))) {
         (void)merge(self, overlay, at);

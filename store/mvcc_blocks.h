@@ -18,6 +18,7 @@ typedef struct mvcc_block mvcc_block_t;
 typedef struct {
     mvcc_block_t **items; /* by first key */
     size_t count, capacity;
+    uint64_t live;        /* keys, in all of them */
     mvcc_block_t **dirty; /* changed since the last flush */
     size_t dirty_count, dirty_capacity;
 } mvcc_blocks_t;

@@ -63,6 +63,11 @@ const mvcc_head_t *mvcc_current(const mvcc_t *self)
     return &self->head;
 }
 
+uint64_t mvcc_keys(const mvcc_t *self)
+{
+    return self->blocks.live;
+}
+
 const kv_reader_t *mvcc_reader(mvcc_t *self)
 {
     mvcc_blocks_flush(&self->blocks, self->overlay);

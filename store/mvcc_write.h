@@ -13,6 +13,8 @@ int mvcc_new(mvcc_t **self_p, kv_t *kv, char **error_p) __attribute__((warn_unus
 void mvcc_destroy(mvcc_t **self_p);
 /* head as of the entries applied so far, the open span included. */
 const mvcc_head_t *mvcc_current(const mvcc_t *self);
+/* Number of live keys, the open span included. */
+uint64_t mvcc_keys(const mvcc_t *self);
 /* Reads that see the open span. Good until the next change. */
 const kv_reader_t *mvcc_reader(mvcc_t *self);
 

@@ -123,6 +123,9 @@ void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text)
 {
     uint64_t id = call->id;
     count(&self->rpc.handled[call->method][code], call->flags);
+    if (self->cfg.handling_times && !(call->flags & CALL_UNCOUNTED)) {
+        rpc_metrics_observe(&self->rpc, call->method, self->now_us - call->started_us);
+    }
     release(self, call);
     self->sink.finish(self->sink.context, id, code, text);
 }

@@ -36,6 +36,7 @@ typedef struct {
     size_t max_txn_ops;
     uint64_t request_timeout_us; /* 5 s + 2 x election timeout */
     uint64_t progress_notify_us; /* --watch-progress-notify-interval */
+    bool handling_times;         /* --metrics=extensive */
     int64_t lease_ttl_min_s;
     uint64_t seed; /* for lease ids */
 } api_cfg_t;

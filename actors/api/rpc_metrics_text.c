@@ -2,8 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "actors/core/metrics_text.h"
+#include "messages/xalloc.h"
 
 static const char *type_name(rpc_type_t type)
 {
@@ -40,16 +42,24 @@ static const char *code_name(unsigned code)
     return names[code];
 }
 
+enum { LABELS_MAX = 256 };
+
+static void labels_of(method_t method, char labels[LABELS_MAX])
+{
+    const method_info_t *info = method_info(method);
+    (void)snprintf(labels, LABELS_MAX, "grpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"",
+                   info->name, info->service, type_name(info->type));
+}
+
 static void print_line(buf_t *out, const char *name, method_t method, const char *code,
                        uint64_t value)
 {
-    const method_info_t *info = method_info(method);
-    char labels[256];
-    (void)snprintf(labels, sizeof labels,
-                   "%s%s%sgrpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"",
-                   code ? "grpc_code=\"" : "", code ? code : "", code ? "\"," : "", info->name,
-                   info->service, type_name(info->type));
-    metrics_text_value(out, name, labels, value);
+    char labels[LABELS_MAX];
+    char all[LABELS_MAX + 64];
+    labels_of(method, labels);
+    (void)snprintf(all, sizeof all, "%s%s%s%s", code ? "grpc_code=\"" : "", code ? code : "",
+                   code ? "\"," : "", labels);
+    metrics_text_value(out, name, all, value);
 }
 
 /* Where a block counts messages or calls of a method; the three arrays have one shape. */
@@ -100,7 +110,42 @@ static void print_handled(buf_t *out, const rpc_metrics_t *const *blocks, size_t
     }
 }
 
-void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count)
+static void print_handling_of(buf_t *out, const rpc_metrics_t *const *blocks, size_t count,
+                              method_t method)
+{
+    char labels[LABELS_MAX];
+    labels_of(method, labels);
+    uint64_t total = 0;
+    uint64_t sum_us = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum_us += rpc_metrics_get(&blocks[i]->handling_sum_us[method]);
+    }
+    for (unsigned bucket = 0; bucket <= RPC_BUCKETS; bucket++) {
+        for (size_t i = 0; i < count; i++) {
+            total += rpc_metrics_get(&blocks[i]->handling[method][bucket]);
+        }
+        buf_t all = {0};
+        buf_append(&all, labels, strlen(labels));
+        buf_append(&all, ",le=\"", 5);
+        if (bucket < RPC_BUCKETS) {
+            metrics_text_micros(&all, rpc_bucket_bounds_us[bucket]);
+        } else {
+            buf_append(&all, "+Inf", 4);
+        }
+        buf_append(&all, "\"", 2); /* and the terminator */
+        metrics_text_value(out, "grpc_server_handling_seconds_bucket", (const char *)all.data,
+                           total);
+        buf_deinit(&all);
+    }
+    char *start = xasprintf("grpc_server_handling_seconds_sum{%s} ", labels);
+    buf_append(out, start, strlen(start));
+    free(start);
+    metrics_text_micros(out, sum_us);
+    buf_byte(out, '\n');
+    metrics_text_value(out, "grpc_server_handling_seconds_count", labels, total);
+}
+
+void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count, bool handling)
 {
     print_family(out, blocks, count, "grpc_server_started_total",
                  "Total number of RPCs started on the server.", started_of);
@@ -109,4 +154,13 @@ void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t cou
                  "Total number of RPC stream messages received on the server.", received_of);
     print_family(out, blocks, count, "grpc_server_msg_sent_total",
                  "Total number of gRPC stream messages sent by the server.", sent_of);
+    if (!handling) {
+        return;
+    }
+    metrics_text_head(out, "grpc_server_handling_seconds", "histogram",
+                      "Histogram of response latency (seconds) of gRPC that had been "
+                      "application-level handled by the server.");
+    for (unsigned method = 0; method < METHOD_COUNT; method++) {
+        print_handling_of(out, blocks, count, (method_t)method);
+    }
 }

@@ -5,5 +5,6 @@
 #include "actors/api/rpc_metrics.h"
 #include "messages/buf.h"
 
-/* The sum over the blocks, which their gateways may be writing. */
-void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count);
+/* The sum over the blocks, which their gateways may be writing. `handling`: with the histogram of
+ * handling times (--metrics=extensive). */
+void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count, bool handling);

@@ -231,9 +231,12 @@ static void update_metrics(applier_t *self, uint64_t now_us)
     metrics_set(self->metrics, METRIC_REVISION, (uint64_t)head->revision);
     metrics_set(self->metrics, METRIC_COMPACT_REVISION,
                 head->compacted < 0 ? 0 : (uint64_t)head->compacted);
+    metrics_set(self->metrics, METRIC_KEYS, mvcc_keys(self->mvcc));
     if (now_us >= self->next_size_us) {
         self->next_size_us = now_us + SIZE_INTERVAL_US;
-        metrics_set(self->metrics, METRIC_DB_SIZE, kv_size_bytes(self->kv));
+        uint64_t bytes = kv_size_bytes(self->kv);
+        metrics_set(self->metrics, METRIC_DB_SIZE, bytes);
+        metrics_set(self->metrics, METRIC_DB_SIZE_IN_USE, bytes);
     }
 }
 

@@ -15,24 +15,26 @@
 #define METRIC_VALUES(X) \
     X(HAS_LEADER,          GAUGE,   "etcd_server_has_leader", "", "Whether or not a leader exists. 1 is existence, 0 is not.") \
     X(IS_LEADER,           GAUGE,   "etcd_server_is_leader", "", "Whether or not this member is a leader. 1 if is, 0 otherwise.") \
+    X(IS_LEARNER,          GAUGE,   "etcd_server_is_learner", "", "Whether or not this member is a learner. 1 if is, 0 otherwise.") \
     X(LEADER_CHANGES,      COUNTER, "etcd_server_leader_changes_seen_total", "", "The number of leader changes seen.") \
     X(PROPOSALS_COMMITTED, GAUGE,   "etcd_server_proposals_committed_total", "", "The total number of consensus proposals committed.") \
     X(PROPOSALS_APPLIED,   GAUGE,   "etcd_server_proposals_applied_total", "", "The total number of consensus proposals applied.") \
     X(PROPOSALS_PENDING,   GAUGE,   "etcd_server_proposals_pending", "", "The current number of pending proposals to commit.") \
     X(PROPOSALS_FAILED,    COUNTER, "etcd_server_proposals_failed_total", "", "The total number of failed proposals seen.") \
     X(READ_INDEXES_FAILED, COUNTER, "etcd_server_read_indexes_failed_total", "", "The total number of failed read indexes seen.") \
-    X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "Spans that took over 100 ms to apply.") \
+    X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "The total number of slow apply requests: turns of the applier over --warning-apply-duration.") \
     X(WAL_BYTES,           GAUGE,   "etcd_disk_wal_write_bytes_total", "", "Total number of bytes written in WAL.") \
     X(DB_SIZE,             GAUGE,   "etcd_mvcc_db_total_size_in_bytes", "", "Total size of the underlying database physically allocated in bytes.") \
+    X(DB_SIZE_IN_USE,      GAUGE,   "etcd_mvcc_db_total_size_in_use_in_bytes", "", "Total size of the underlying database logically in use in bytes. LevelDB has no free pages: the same.") \
     X(RANGES,              COUNTER, "etcd_mvcc_range_total", "", "Total number of ranges seen by this member.") \
     X(PUTS,                COUNTER, "etcd_mvcc_put_total", "", "Total number of puts seen by this member.") \
     X(DELETES,             COUNTER, "etcd_mvcc_delete_total", "", "Total number of deletes seen by this member.") \
     X(TXNS,                COUNTER, "etcd_mvcc_txn_total", "", "Total number of txns seen by this member.") \
     X(REVISION,            GAUGE,   "etcd_debugging_mvcc_current_revision", "", "The current revision of store.") \
     X(COMPACT_REVISION,    GAUGE,   "etcd_debugging_mvcc_compact_revision", "", "The revision of the last compaction in store.") \
+    X(KEYS,                GAUGE,   "etcd_debugging_mvcc_keys_total", "", "Total number of keys.") \
     X(COMPACTED_ROWS,      COUNTER, "etcd_debugging_mvcc_db_compaction_keys_total", "", "Records removed by compaction.") \
     X(EVENTS,              COUNTER, "etcd_debugging_mvcc_events_total", "", "Total number of events sent by this member.") \
-    X(EVENTS_PENDING,      GAUGE,   "etcd_debugging_mvcc_pending_events_total", "", "Total number of pending events to be sent.") \
     X(WATCHERS,            GAUGE,   "etcd_debugging_mvcc_watcher_total", "", "Total number of watchers.") \
     X(WATCH_STREAMS,       GAUGE,   "etcd_debugging_mvcc_watch_stream_total", "", "Total number of watch streams.") \
     X(WATCHERS_SLOW,       GAUGE,   "etcd_debugging_mvcc_slow_watcher_total", "", "Total number of unsynced slow watchers.") \

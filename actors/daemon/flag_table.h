@@ -104,7 +104,7 @@
     X(AUTH_TTL, "auth-token-ttl", UINT, "300", LATER, AUTH, true, "authentication", "Life of a token in seconds.") \
     \
     X(PPROF, "enable-pprof", BOOL, "false", ON, MONITORING, true, "", "Serve live diagnostics below \"/debug/\" on the client URLs.") \
-    X(METRICS, "metrics", STRING, "basic", RULE, MONITORING, true, "", "Level of detail of metrics: basic, extensive.") \
+    X(METRICS, "metrics", STRING, "basic", RULE, MONITORING, true, "", "Level of detail of metrics: basic, or extensive with the handling time of RPCs.") \
     X(LISTEN_METRICS, "listen-metrics-urls", URLS, "", LATER, MONITORING, true, "a port for metrics alone", "List of URLs to listen on for metrics and health.") \
     \
     X(LOGGER, "logger", STRING, "zap", RULE, LOGGING, true, "", "Only 'zap': structured lines.") \
@@ -126,7 +126,7 @@
     X(COMPACTION_BATCH, "compaction-batch-limit", INT, "1000", ON, FEATURES, true, "", "Most revisions deleted in one batch of compaction (0 for the default).") \
     X(COMPACTION_SLEEP, "compaction-sleep-interval", DURATION, "10ms", ON, FEATURES, true, "", "Pause between two batches of compaction (0 for the default).") \
     X(WATCH_PROGRESS, "watch-progress-notify-interval", DURATION, "10m", ON, FEATURES, true, "", "Time between progress notifications of idle watches, at least 100ms.") \
-    X(WARN_APPLY, "warning-apply-duration", DURATION, "100ms", LATER, FEATURES, true, "another limit for slow applies", "Time above which applying counts as slow.") \
+    X(WARN_APPLY, "warning-apply-duration", DURATION, "100ms", ON, FEATURES, true, "", "Time above which applying is logged and counted as slow.") \
     X(BOOT_DEFRAG, "bootstrap-defrag-threshold-megabytes", UINT, "0", INERT, FEATURES, true, "LevelDB needs no defragmentation", "Defragment at start when this much would be freed.") \
     X(MAX_LEARNERS, "max-learners", INT, "1", LATER, FEATURES, true, "adding members", "Maximum number of learners.") \
     X(DOWNGRADE_CHECK, "downgrade-check-time", DURATION, "5s", LATER, FEATURES, true, "downgrading", "Time between checks of a downgrade.") \

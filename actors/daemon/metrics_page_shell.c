@@ -33,6 +33,6 @@ void metrics_page_text(const metrics_page_t *page, buf_t *out)
     say_info(out, "quoral_version", "The product's own version, as label.", "version",
              QUORAL_VERSION);
     metrics_text(out, page->blocks, page->block_count);
-    rpc_metrics_text(out, page->rpc_blocks, page->rpc_block_count);
+    rpc_metrics_text(out, page->rpc_blocks, page->rpc_block_count, page->extensive);
     process_text(out);
 }

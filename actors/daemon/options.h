@@ -46,6 +46,7 @@ typedef struct {
 
     uint64_t compaction_batch_limit, compaction_sleep_us; /* never 0 */
     uint64_t progress_notify_us;
+    uint64_t warning_apply_us;
 
     bool enable_pprof;
     bool metrics_extensive;

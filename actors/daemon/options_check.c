@@ -251,6 +251,7 @@ static void set_intervals(const check_t *self)
     if (options->compaction_sleep_us == 0) {
         options->compaction_sleep_us = 10000;
     }
+    options->warning_apply_us = micros_of(self, FLAG_WARN_APPLY);
     options->progress_notify_us = micros_of(self, FLAG_WATCH_PROGRESS);
     if (options->progress_notify_us < 100000) {
         options_note(options, LEVEL_WARN,
@@ -325,11 +326,9 @@ static char *check_compaction(const check_t *self)
 static char *check_metrics(const check_t *self)
 {
     const char *metrics = text_of(self, FLAG_METRICS);
-    if (strcmp(metrics, "basic") == 0) {
+    self->options->metrics_extensive = strcmp(metrics, "extensive") == 0;
+    if (self->options->metrics_extensive || strcmp(metrics, "basic") == 0) {
         return NULL;
-    }
-    if (strcmp(metrics, "extensive") == 0) {
-        return xstrdup("--metrics=extensive is not supported yet");
     }
     char *quoted = go_quote(metrics);
     char *error = xasprintf("--metrics must be basic or extensive, not %s", quoted);

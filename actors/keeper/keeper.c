@@ -48,7 +48,6 @@ static void flush(keeper_t *self, outbox_t *out)
         return;
     }
     self->flushed = self->asked;
-    metrics_set(self->metrics, METRIC_DB_SIZE, kv_size_bytes(kv));
     msg_t *msg = msg_new(MSG_FLUSHED);
     msg->u.applied.index = self->flushed;
     outbox_put(out, ACTOR_WAL_WRITER, &msg);

@@ -210,6 +210,9 @@ static void publish_stats(runtime_t *self, uint64_t start_us, size_t handled)
     if (took_us > atomic_load_explicit(&stats->step_max_us, memory_order_relaxed)) {
         atomic_store_explicit(&stats->step_max_us, took_us, memory_order_relaxed);
     }
+    if (self->cfg.slow_turn && took_us > self->cfg.slow_turn_us) {
+        self->cfg.slow_turn(self->cfg.slow_context, took_us);
+    }
     for (int to = 1; to < ACTOR_COUNT; to++) {
         outbox_load_t load = outbox_load(self->outbox, (actor_id_t)to);
         atomic_store_explicit(&stats->load_messages[to], load.messages, memory_order_relaxed);

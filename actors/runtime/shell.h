@@ -23,6 +23,10 @@ typedef struct {
     void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
                 const char *fields);
     void *log_context;
+    /* Told on the actor's thread of a turn that took longer than this; NULL = nobody is. */
+    uint64_t slow_turn_us;
+    void (*slow_turn)(void *context, uint64_t took_us);
+    void *slow_context;
     /* The actor's own loop instead of the generic one, or NULL; returns when runtime_ended(). */
     void (*loop)(runtime_t *self, void *context);
     void *loop_context;

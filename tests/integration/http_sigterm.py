@@ -56,8 +56,8 @@ process_virtual_memory_bytes process_cpu_seconds_total process_open_fds process_
 SAME_VALUE = """etcd_server_has_leader etcd_server_is_leader etcd_server_is_learner etcd_cluster_version
 etcd_server_version etcd_server_proposals_failed_total etcd_server_proposals_pending etcd_mvcc_put_total
 etcd_mvcc_delete_total etcd_debugging_mvcc_keys_total etcd_debugging_mvcc_current_revision
-etcd_debugging_mvcc_compact_revision etcd_debugging_mvcc_watcher_total etcd_debugging_lease_granted_total
-etcd_server_quota_backend_bytes""".split()
+etcd_debugging_mvcc_compact_revision etcd_debugging_mvcc_watcher_total
+etcd_debugging_lease_granted_total""".split()
 
 
 def curl(server, method, path):

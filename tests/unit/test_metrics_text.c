@@ -15,6 +15,7 @@
 
 static metrics_t first, second;
 static rpc_metrics_t rpc;
+static bool extensive;
 
 static int clear(void **state)
 {
@@ -22,6 +23,7 @@ static int clear(void **state)
     memset(&first, 0, sizeof first);
     memset(&second, 0, sizeof second);
     memset(&rpc, 0, sizeof rpc);
+    extensive = false;
     return 0;
 }
 
@@ -34,7 +36,8 @@ static char *page(void)
                                 .block_count = 2,
                                 .rpc_blocks = rpc_blocks,
                                 .rpc_block_count = 1,
-                                .member_id = 0x8e9e05c52164694dULL};
+                                .member_id = 0x8e9e05c52164694dULL,
+                                .extensive = extensive};
     buf_t out = {0};
     metrics_page_text(&all, &out);
     buf_byte(&out, '\0');
@@ -122,6 +125,28 @@ static void test_rpcs(void **state)
     free(text);
 }
 
+static void test_handling_times(void **state)
+{
+    (void)state;
+    rpc_metrics_observe(&rpc, METHOD_PUT, 5000);
+    rpc_metrics_observe(&rpc, METHOD_PUT, 5001);
+    rpc_metrics_observe(&rpc, METHOD_PUT, 10000001);
+    char *text = page();
+    assert_null(strstr(text, "grpc_server_handling_seconds"));
+    free(text);
+    extensive = true;
+    text = page();
+    assert_has(text, "# TYPE grpc_server_handling_seconds histogram\n");
+#define PUT_LABELS "grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\""
+    assert_has(text, "grpc_server_handling_seconds_bucket{" PUT_LABELS ",le=\"0.005\"} 1\n"
+                     "grpc_server_handling_seconds_bucket{" PUT_LABELS ",le=\"0.01\"} 2\n");
+    assert_has(text, "grpc_server_handling_seconds_bucket{" PUT_LABELS ",le=\"10\"} 2\n"
+                     "grpc_server_handling_seconds_bucket{" PUT_LABELS ",le=\"+Inf\"} 3\n"
+                     "grpc_server_handling_seconds_sum{" PUT_LABELS "} 10.010002\n"
+                     "grpc_server_handling_seconds_count{" PUT_LABELS "} 3\n");
+    free(text);
+}
+
 static void test_versions_and_process(void **state)
 {
     (void)state;
@@ -188,6 +213,7 @@ int main(void)
         cmocka_unit_test_setup(test_check_results, clear),
         cmocka_unit_test_setup(test_histogram, clear),
         cmocka_unit_test_setup(test_rpcs, clear),
+        cmocka_unit_test_setup(test_handling_times, clear),
         cmocka_unit_test_setup(test_versions_and_process, clear),
         cmocka_unit_test_setup(test_page_is_well_formed, clear),
     };

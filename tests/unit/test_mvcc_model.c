@@ -305,6 +305,11 @@ static void ask(subject_t *subject, const mvcc_model_t *model, prng_t *prng)
 {
     assert_int_equal(mvcc_current(subject->mvcc)->revision, mvcc_model_revision(model));
     assert_int_equal(mvcc_current(subject->mvcc)->compacted, mvcc_model_compacted(model));
+    uint64_t live = 0;
+    for (size_t i = 0; i < KEYS; i++) {
+        live += mvcc_model_live(model, slice(keys[i].data, keys[i].len));
+    }
+    assert_int_equal(mvcc_keys(subject->mvcc), live);
     for (int i = 0; i < QUESTIONS; i++) {
         ask_range(subject, model, prng);
     }

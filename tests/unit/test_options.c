@@ -116,6 +116,7 @@ static void test_defaults(void **state)
     assert_int_equal(r.options.compaction_batch_limit, 1000);
     assert_int_equal(r.options.compaction_sleep_us, 10000);
     assert_int_equal(r.options.progress_notify_us, 600000000);
+    assert_int_equal(r.options.warning_apply_us, 100000);
     assert_true(r.options.pre_vote);
     assert_int_equal(r.options.log.level, LEVEL_INFO);
     assert_int_equal(r.options.log.output_count, 1);
@@ -144,7 +145,7 @@ static void test_values(void **state)
     done(&r);
     r = run("--grpc-keepalive-min-time=0 --grpc-keepalive-interval=-1s --max-concurrent-streams=7 "
             "--compaction-batch-limit=0 --compaction-sleep-interval=0 --snapshot-count=0 "
-            "--watch-progress-notify-interval=1ms --unsafe-no-fsync",
+            "--watch-progress-notify-interval=1ms --unsafe-no-fsync --metrics=extensive",
             "");
     assert_int_equal(r.code, 0);
     assert_int_equal(r.options.keepalive_min_us, 0);
@@ -155,6 +156,7 @@ static void test_values(void **state)
     assert_int_equal(r.options.snapshot_count, 10000);
     assert_int_equal(r.options.progress_notify_us, 100000);
     assert_true(r.options.unsafe_no_fsync);
+    assert_true(r.options.metrics_extensive);
     assert_true(has_note(&r.options, LEVEL_WARN,
                          "adjusting watch progress notify interval to minimum period"));
     done(&r);
