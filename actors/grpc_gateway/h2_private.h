@@ -1,5 +1,6 @@
 /* h2_private: the parts of an HTTP/2 connection. Pure.
- *   h2_conn.c      session, output buffer, floods, time-outs, drain
+ *   h2_conn.c      what conn.h asks for: bytes, output buffer, time-outs, drain
+ *   h2_session.c   nghttp2's session and callbacks, floods
  *   h2_request.c   header blocks and DATA -> calls and messages for the request core
  *   h2_response.c  messages and status from the request core -> HEADERS, DATA, trailers
  *   h2_stream.c    streams: their pool, their lists, their queues
@@ -112,7 +113,9 @@ typedef struct {
     uint64_t last_ping_us, ping_sent_us; /* 0 = never, none outstanding */
 } h2_conn_t;
 
-/* ---- h2_conn.c ---- */
+/* ---- h2_session.c ---- */
+void h2_session_open(h2_conn_t *conn);
+extern const uint8_t h2_drain_ping[8]; /* asks whether everything sent before our notice is here */
 void h2_reset(h2_conn_t *conn, int32_t stream_id, uint32_t http2_error);
 
 /* ---- h2_stream.c ---- */

@@ -7,68 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 
-#include "actors/grpc_gateway/conn.h"
-#include "messages/limits.h"
-#include "tests/support/fake_api.h"
-#include "tests/support/h2_peer.h"
-
-enum { MAX_MESSAGE = 100000 };
-
-typedef struct {
-    api_t api;
-    metrics_t metrics;
-    conn_env_t env;
-    conn_t *conn;
-    h2_peer_t *peer;
-} fixture_t;
-
-static int set_up_window(void **state, uint32_t window)
-{
-    fixture_t *f = xcalloc(1, sizeof *f);
-    f->env = (conn_env_t){.api = &f->api,
-                          .calls = calls_new(),
-                          .metrics = &f->metrics,
-                          .max_message_bytes = MAX_MESSAGE,
-                          .max_concurrent_streams = 1000,
-                          .keepalive_min_us = 5000000,
-                          .keepalive_interval_us = 7200000000,
-                          .keepalive_timeout_us = 20000000};
-    f->api.sink = calls_sink(f->env.calls);
-    f->conn = h2_conn_new(&f->env, 1000000);
-    f->peer = h2_peer_new(f->conn, window);
-    h2_peer_pump(f->peer);
-    *state = f;
-    return 0;
-}
-
-static int set_up(void **state)
-{
-    return set_up_window(state, 1u << 30);
-}
-
-static int set_up_small_window(void **state)
-{
-    return set_up_window(state, 1000);
-}
-
-static int tear_down(void **state)
-{
-    fixture_t *f = *state;
-    f->conn->ops->destroy(&f->conn);
-    assert_int_equal(calls_count(f->env.calls), 0); /* every call has ended or been cancelled */
-    fake_clear(&f->api);
-    h2_peer_destroy(&f->peer);
-    calls_destroy(&f->env.calls);
-    free(f);
-    return 0;
-}
-
-static void assert_status(const peer_stream_t *stream, int code, const char *text)
-{
-    assert_int_equal(stream->grpc_status, code);
-    assert_string_equal(stream->grpc_message ? stream->grpc_message : "", text);
-    assert_true(stream->closed);
-}
+#include "tests/support/h2_fixture.h"
 
 static void a_unary_call_is_answered(void **state)
 {
@@ -119,16 +58,16 @@ static void many_calls_at_once_are_all_answered(void **state)
 static void large_messages_pass_in_pieces(void **state)
 {
     fixture_t *f = *state;
-    uint8_t *data = xmalloc(MAX_MESSAGE);
-    for (size_t i = 0; i < MAX_MESSAGE; i++) {
+    uint8_t *data = xmalloc(FIXTURE_MAX_MESSAGE);
+    for (size_t i = 0; i < FIXTURE_MAX_MESSAGE; i++) {
         data[i] = (uint8_t)(i * 7);
     }
     peer_stream_t *stream = h2_peer_call(f->peer, "/etcdserverpb.KV/Put", false);
-    h2_peer_message(f->peer, stream, data, MAX_MESSAGE, true);
+    h2_peer_message(f->peer, stream, data, FIXTURE_MAX_MESSAGE, true);
     h2_peer_pump(f->peer);
     assert_status(stream, GRPC_OK, "");
-    assert_int_equal(stream->body.len, MAX_MESSAGE + 5);
-    assert_memory_equal(stream->body.data + 5, data, MAX_MESSAGE);
+    assert_int_equal(stream->body.len, FIXTURE_MAX_MESSAGE + 5);
+    assert_memory_equal(stream->body.data + 5, data, FIXTURE_MAX_MESSAGE);
     free(data);
 }
 
@@ -419,8 +358,6 @@ static void requests_wait_while_too_much_is_unsent(void **state)
     assert_int_equal(f->api.calls[1].messages, 1);
     free(data);
 }
-
-#define TEST(name, up) cmocka_unit_test_setup_teardown(name, up, tear_down)
 
 int main(void)
 {
