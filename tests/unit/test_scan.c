@@ -100,9 +100,7 @@ static void packed_arrays_count_their_elements(void **state)
 static void malformed_bytes_are_refused_at_any_level(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\x0a\x05"
-                                      "a",
-                                      "\x12\x02\x1a\x05", "\x07", "\x80"};
+    static const char *const bad[] = {"\x0a\x05\x61", "\x12\x02\x1a\x05", "\x07", "\x80"};
     static const size_t len[] = {3, 4, 1, 1};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(
