@@ -138,7 +138,13 @@ void api_fail(api_t *self, call_t *call, api_error_t error)
 
 void api_fail_decode(api_t *self, call_t *call)
 {
-    api_finish(self, call, GRPC_INTERNAL, "grpc: error unmarshalling request: malformed message");
+    /* grpc-go's words, and below them those of its protobuf library */
+    bool unary = method_info(call->method)->type == RPC_UNARY;
+    api_finish(self, call, GRPC_INTERNAL,
+               unary ? "grpc: error unmarshalling request: proto: cannot parse invalid wire-format "
+                       "data"
+                     : "grpc: failed to unmarshal the received message: proto: cannot parse "
+                       "invalid wire-format data");
 }
 
 void api_send(api_t *self, call_t *call, bytes_t **message_p)

@@ -38,7 +38,7 @@ static int store_bytes(const field_t *field, const wire_field_t *wire, char *out
         return 0;
     }
     if (field->kind != FIELD_ENUM_SET) {
-        return DECODE_MALFORMED;
+        return 0; /* not the type we know: as unknown as a number we do not know */
     }
     slice_t packed = wire->data;
     while (packed.len) {
@@ -51,15 +51,15 @@ static int store_bytes(const field_t *field, const wire_field_t *wire, char *out
     return 0;
 }
 
-static int store_varint(const field_t *field, uint64_t value, char *out)
+static void store_varint(const field_t *field, uint64_t value, char *out)
 {
     void *target = out + field->offset;
     switch (field->kind) {
-    case FIELD_INT64: *(int64_t *)target = (int64_t)value; return 0;
-    case FIELD_BOOL: *(bool *)target = value != 0; return 0;
-    case FIELD_ENUM: *(int32_t *)target = (int32_t)(uint32_t)value; return 0;
-    case FIELD_ENUM_SET: add_to_set(target, value); return 0;
-    default: return DECODE_MALFORMED;
+    case FIELD_INT64: *(int64_t *)target = (int64_t)value; break;
+    case FIELD_BOOL: *(bool *)target = value != 0; break;
+    case FIELD_ENUM: *(int32_t *)target = (int32_t)(uint32_t)value; break;
+    case FIELD_ENUM_SET: add_to_set(target, value); break;
+    default: break;
     }
 }
 
@@ -77,14 +77,9 @@ static int decode(slice_t in, const field_t *fields, size_t count, void *out)
         }
         const field_t *field = &fields[wire.number];
         if (wire.type == 0) {
-            rc = store_varint(field, wire.value, out);
-        } else if (wire.type == 2) {
-            rc = store_bytes(field, &wire, out);
-        } else {
-            rc = DECODE_MALFORMED;
-        }
-        if (rc) {
-            return rc;
+            store_varint(field, wire.value, out);
+        } else if (wire.type == 2 && store_bytes(field, &wire, out)) {
+            return DECODE_MALFORMED;
         }
     }
     return rc == WIRE_END ? 0 : DECODE_MALFORMED;
@@ -195,11 +190,8 @@ int decode_watch(slice_t in, watch_request_t *out)
     int rc = 0;
     lease_request_t cancel = {0}; /* one int64 in field 1, as WatchCancelRequest */
     while ((rc = wire_next(&in, &wire)) == 0) {
-        if (wire.number == 0 || wire.number > WATCH_REQUEST_PROGRESS) {
+        if (wire.number > WATCH_REQUEST_PROGRESS || wire.type != 2) {
             continue;
-        }
-        if (wire.type != 2) {
-            return DECODE_MALFORMED;
         }
         out->type = (watch_request_type_t)wire.number; /* a oneof: the last one counts */
         switch (out->type) {

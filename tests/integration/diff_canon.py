@@ -54,7 +54,7 @@ class Canon:
         for k in response.kvs:
             self.key_value(k)
         by = RANGE_ORDER.get(request.sort_target)
-        if by is None or request.sort_target == rpc.RangeRequest.KEY or len(response.kvs) < 2:
+        if by is None or request.sort_target == rpc.RangeRequest.KEY or not response.kvs:
             return
         filters = (request.min_mod_revision or request.max_mod_revision or request.min_create_revision
                    or request.max_create_revision)

@@ -352,12 +352,10 @@ static void malformed_messages_are_internal_errors(void **state)
     } cases[] = {
         {"\x0a\x05"
          "ab",
-         4},                         /* a key longer than the message */
-        {"\x08\x01", 2},             /* the key as a number */
-        {"\x1a\x01z", 3},            /* the lease as bytes */
-        {"\x0b", 1},                 /* a group */
-        {"\xff\xff\xff", 3},         /* half a tag */
-        {"\x25\x01\x02\x03\x04", 5}, /* prev_kv as a fixed32 */
+         4},                 /* a key longer than the message */
+        {"\x0b", 1},         /* a group without end */
+        {"\xff\xff\xff", 3}, /* half a tag */
+        {"\x20", 1},         /* a bool without its value */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint64_t call = api_rig_begin(rig, METHOD_PUT);
@@ -367,6 +365,27 @@ static void malformed_messages_are_internal_errors(void **state)
     }
     api_rig_turn(rig);
     core_test_expect_nothing(&rig->core);
+}
+
+/* As protobuf wants it: a known number with another type is an unknown field. */
+static void fields_of_another_type_are_unknown(void **state)
+{
+    api_rig_t *rig = *state;
+    static const char bytes[] = "\x0a\x01k"            /* the key */
+                                "\x08\x01"             /* the key as a number */
+                                "\x1a\x01z"            /* the lease as bytes */
+                                "\x25\x01\x02\x03\x04" /* prev_kv as a fixed32 */
+                                "\x2b\x10\x01\x2c";    /* ignore_value as a group */
+    uint64_t call = api_rig_begin(rig, METHOD_PUT);
+    api_rig_send_bytes(rig, call, bytes, sizeof bytes - 1);
+    api_rig_turn(rig);
+    api_rig_expect_open(rig, call);
+    msg_t *msg = expect_propose(rig, 1);
+    msg_free(&msg);
+
+    call = api_rig_begin(rig, METHOD_PUT);
+    api_rig_send_bytes(rig, call, "\x08\x01", 2);
+    api_rig_expect_error(rig, call, API_EMPTY_KEY);
 }
 
 static void unknown_fields_are_fine(void **state)
@@ -433,6 +452,7 @@ int main(void)
         TEST(compactions_are_proposed_as_they_are),
         cmocka_unit_test(entries_have_a_size_limit),
         TEST(malformed_messages_are_internal_errors),
+        TEST(fields_of_another_type_are_unknown),
         TEST(unknown_fields_are_fine),
         TEST(unary_calls_have_exactly_one_message),
         TEST(calls_are_counted_by_method_and_code),
