@@ -284,6 +284,7 @@ bool runtime_ended(runtime_t *self)
             uint64_t now_us = clock_monotonic_us();
             step(self, now_us, stop);
             msg_free(&stop);
+            step(self, now_us, NULL); /* an end of burst, like after any other message */
             carry_out(self, now_us);
             answer_stop(self);
         }
@@ -335,10 +336,11 @@ static void generic_loop(runtime_t *self)
     while (true) {
         size_t handled = runtime_turn(self, clock_monotonic_us());
         bool idle = handled == 0;
+        bool was_stopping = self->stopping;
         if ((idle || ++turn % TURNS_BETWEEN_PIPE_LOOKS == 0) && runtime_ended(self)) {
             return;
         }
-        if (idle) {
+        if (idle && was_stopping == self->stopping) {
             sleep_until_wanted(self);
         }
     }
