@@ -55,10 +55,11 @@ static void log_for_actor(void *context, log_level_t level, actor_id_t actor, co
 
 static bytes_t *encode_first_configuration(const options_t *options, uint64_t member_id)
 {
-    Quoral__ConfigurationMember member = QUORAL__CONFIGURATION_MEMBER__INIT;
+    Quoral__ConfigurationMember member;
     Quoral__ConfigurationMember *members[] = {&member};
     Quoral__Configuration configuration = QUORAL__CONFIGURATION__INIT;
     char *urls[LIMIT_URLS];
+    quoral__configuration_member__init(&member);
     member.id = member_id;
     member.n_peer_urls = options->advertise_peer.count;
     member.peer_urls = urls;
@@ -107,9 +108,9 @@ static char *open_log(node_t *self)
         rc = wal_open(io_posix(), data_dir_wal(self->dir), &self->recovered, &error);
     }
     if (rc == 0) {
-        rc = wal_disk_new(io_posix(), data_dir_wal(self->dir), &self->recovered,
-                          LIMIT_WAL_SEGMENT_BYTES, &self->metrics[ACTOR_WAL_WRITER], &self->disk,
-                          &error);
+        io_t *io = self->options->unsafe_no_fsync ? io_posix_unsynced() : io_posix();
+        rc = wal_disk_new(io, data_dir_wal(self->dir), &self->recovered, LIMIT_WAL_SEGMENT_BYTES,
+                          &self->metrics[ACTOR_WAL_WRITER], &self->disk, &error);
     }
     return rc ? error : NULL;
 }

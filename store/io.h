@@ -48,6 +48,8 @@ struct io {
 
 /* The real file system (io_posix.c). Has no state; never freed. */
 io_t *io_posix(void);
+/* The same, but syncing does nothing: --unsafe-no-fsync. */
+io_t *io_posix_unsynced(void);
 
 int io_open(io_t *self, const char *path, unsigned flags, io_file_t **file_p);
 /* Nulls the pointer, also on failure; accepts NULL. */

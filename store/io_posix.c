@@ -162,3 +162,38 @@ io_t *io_posix(void)
     static io_t posix = {.ops = &ops};
     return &posix;
 }
+
+static int unsynced_sync(io_t *self, io_file_t *file)
+{
+    (void)self;
+    (void)file;
+    return 0;
+}
+
+static int unsynced_sync_dir(io_t *self, const char *path)
+{
+    (void)self;
+    (void)path;
+    return 0;
+}
+
+io_t *io_posix_unsynced(void)
+{
+    static const io_ops_t ops = {
+        .open = posix_open,
+        .close = posix_close,
+        .read = posix_read,
+        .write = posix_write,
+        .sync = unsynced_sync,
+        .write_behind = posix_write_behind,
+        .size = posix_size,
+        .lock = posix_lock,
+        .rename = posix_rename,
+        .remove = posix_remove,
+        .make_dir = posix_make_dir,
+        .sync_dir = unsynced_sync_dir,
+        .list = posix_list,
+    };
+    static io_t io = {.ops = &ops};
+    return &io;
+}

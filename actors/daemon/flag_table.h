@@ -39,7 +39,7 @@
     X(KEEPALIVE_INTERVAL, "grpc-keepalive-interval", DURATION, "2h", ON, MEMBER, true, "", "How often an idle client is pinged (0 to disable).") \
     X(KEEPALIVE_TIMEOUT, "grpc-keepalive-timeout", DURATION, "20s", ON, MEMBER, true, "", "Wait before closing a connection that does not answer a ping (0 to disable).") \
     X(REUSE_PORT, "socket-reuse-port", BOOL, "false", ON, MEMBER, false, "", "Set SO_REUSEPORT on listeners.") \
-    X(REUSE_ADDRESS, "socket-reuse-address", BOOL, "false", ON, MEMBER, false, "", "Set SO_REUSEADDR on listeners.") \
+    X(REUSE_ADDRESS, "socket-reuse-address", BOOL, "false", INERT, MEMBER, false, "listeners always set SO_REUSEADDR", "Set SO_REUSEADDR on listeners.") \
     X(GATEWAY, "enable-grpc-gateway", BOOL, "true", RULE, MEMBER, true, "the JSON gateway", "Enable the JSON gateway; it is not there yet, so only false may be given.") \
     X(RAFT_READ, "raft-read-timeout", DURATION, "5s", INERT, MEMBER, false, "peers speak ZeroMQ, which has no such timeout", "Read timeout of peer connections.") \
     X(RAFT_WRITE, "raft-write-timeout", DURATION, "5s", INERT, MEMBER, false, "peers speak ZeroMQ, which has no such timeout", "Write timeout of peer connections.") \

@@ -42,7 +42,7 @@ typedef struct {
     size_t max_txn_ops, max_request_bytes;
     uint32_t max_concurrent_streams;
     uint64_t keepalive_min_us, keepalive_interval_us, keepalive_timeout_us; /* 0 = off */
-    bool socket_reuse_port, socket_reuse_address;
+    bool socket_reuse_port;
 
     uint64_t compaction_batch_limit, compaction_sleep_us; /* never 0 */
     uint64_t progress_notify_us;

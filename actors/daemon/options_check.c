@@ -417,7 +417,6 @@ static void set_switches(const check_t *self)
     options->pre_vote = value_of(self, FLAG_PRE_VOTE)->yes;
     options->enable_pprof = value_of(self, FLAG_PPROF)->yes;
     options->socket_reuse_port = value_of(self, FLAG_REUSE_PORT)->yes;
-    options->socket_reuse_address = value_of(self, FLAG_REUSE_ADDRESS)->yes;
     options->unsafe_no_fsync = value_of(self, FLAG_NO_FSYNC)->yes;
     if (options->unsafe_no_fsync) {
         options_note(
