@@ -303,7 +303,7 @@ static void calls_are_sent_in_order_and_at_once(void **state)
     enum { CALLS = 50 };
     server_t server;
     probe_t probes[CALLS];
-    char text[16];
+    char text[32];
     server_start(&server, "many");
     char *endpoint = xasprintf("unix://%s", server.path);
     grpc_client_t *client = new_client((const char *const *)&endpoint, 1);
