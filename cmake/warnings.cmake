@@ -11,6 +11,10 @@ else()
     # protobuf-c's __INIT macros drop a const. gcc knows that they come from a system header.
     target_compile_options(quoral_flags INTERFACE -Wno-cast-qual)
 endif()
+if(CMAKE_C_COMPILER_ID MATCHES "Clang")
+    # protobuf-c's initialisers cast const away. gcc knows that they come from a system header.
+    target_compile_options(quoral_flags INTERFACE -Wno-cast-qual)
+endif()
 if(QUORAL_WERROR)
     target_compile_options(quoral_flags INTERFACE -Werror)
 endif()
