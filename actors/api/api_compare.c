@@ -4,70 +4,7 @@
 
 #include "messages/limits.h"
 #include "messages/wire.h"
-
-static int order_of(int64_t a, int64_t b)
-{
-    return a < b ? -1 : a > b;
-}
-
-static slice_t value_of(const Etcdserverpb__Compare *compare)
-{
-    if (compare->target_union_case != ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE) {
-        return slice(NULL, 0);
-    }
-    return slice(compare->value.data, compare->value.len);
-}
-
-/* The number to compare with; as in etcd it is 0 when the union holds something else. */
-static int64_t number_of(const Etcdserverpb__Compare *compare)
-{
-    static const Etcdserverpb__Compare__TargetUnionCase cases[] = {
-        [ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION] =
-            ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION,
-        [ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE] =
-            ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION,
-        [ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD] =
-            ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION,
-        [ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE] = ETCDSERVERPB__COMPARE__TARGET_UNION_LEASE,
-    };
-    if (cases[compare->target] != compare->target_union_case) {
-        return 0;
-    }
-    return compare->version; /* all numbers of the union share their place */
-}
-
-static int compare_order(const Etcdserverpb__Compare *compare, const mvcc_record_t *record)
-{
-    switch (compare->target) {
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE:
-        return slice_compare(record->value, value_of(compare));
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION:
-        return order_of(record->version, number_of(compare));
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE:
-        return order_of(record->create_revision, number_of(compare));
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD:
-        return order_of(record->mod_revision, number_of(compare));
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE:
-        return order_of(record->lease, number_of(compare));
-    default: return 0; /* an unknown target compares equal, as in etcd */
-    }
-}
-
-bool compare_holds(const Etcdserverpb__Compare *compare, const mvcc_record_t *record)
-{
-    static const mvcc_record_t missing = {0};
-    if (!record && compare->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE) {
-        return false; /* there is no way to spell "no value" */
-    }
-    int order = compare_order(compare, record ? record : &missing);
-    switch (compare->result) {
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL: return order == 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER: return order > 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS: return order < 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL: return order != 0;
-    default: return true; /* an unknown operator holds, as in etcd */
-    }
-}
+#include "store/mvcc_compare.h"
 
 /* ---- one key ---- */
 
@@ -79,7 +16,7 @@ static int run_key(const view_t *view, const Etcdserverpb__Compare *compare)
     if (rc < 0) {
         return rc;
     }
-    bool holds = compare_holds(compare, rc == 0 ? &record : NULL);
+    bool holds = mvcc_compare_holds(compare, rc == 0 ? &record : NULL);
     if (rc == 0) {
         kv_value_deinit(&value);
     }
@@ -121,7 +58,7 @@ static bool check_kvs(compare_run_t *self, const Etcdserverpb__Compare *compare)
     while (wire_next(&rest, &kv) == 0) {
         self->seen = true;
         read_record(kv.data, &record);
-        if (!compare_holds(compare, &record)) {
+        if (!mvcc_compare_holds(compare, &record)) {
             return false;
         }
     }
@@ -163,7 +100,7 @@ int compare_run(compare_run_t *self, const view_t *view, const Etcdserverpb__Com
     if (holds && rc == MVCC_MORE_WORK) {
         return MVCC_MORE_WORK;
     }
-    holds = holds && (self->seen || compare_holds(compare, NULL));
+    holds = holds && (self->seen || mvcc_compare_holds(compare, NULL));
     compare_run_deinit(self);
     return holds ? COMPARE_TRUE : COMPARE_FALSE;
 }

@@ -20,5 +20,3 @@ void compare_run_deinit(compare_run_t *self);
  * about how many keys were read. */
 int compare_run(compare_run_t *self, const view_t *view, const Etcdserverpb__Compare *compare,
                 size_t *keys) __attribute__((warn_unused_result));
-/* The record of an existing key, or NULL for a missing one. */
-bool compare_holds(const Etcdserverpb__Compare *compare, const mvcc_record_t *record);

@@ -15,6 +15,7 @@
 #include "messages/limits.h"
 #include "messages/scan.h"
 #include "messages/xalloc.h"
+#include "store/mvcc_compare.h"
 #include "store/mvcc_read.h"
 
 /* Field numbers of TxnResponse, of its ResponseOp and of the answers in it. */
@@ -56,66 +57,6 @@ static branch_t branch_of(const Etcdserverpb__TxnRequest *txn, bool succeeded)
 
 /* ---- choose ---- */
 
-static int compare_numbers(int64_t a, int64_t b)
-{
-    return a < b ? -1 : a > b;
-}
-
-/* How the record compares with what the client gave; a field that was not given counts as zero. */
-static int compare_record(const Etcdserverpb__Compare *compare, const mvcc_record_t *record)
-{
-    switch (compare->target) {
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION:
-        return compare_numbers(record->version, compare->target_union_case ==
-                                                        ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION
-                                                    ? compare->version
-                                                    : 0);
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE:
-        return compare_numbers(record->create_revision,
-                               compare->target_union_case ==
-                                       ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION
-                                   ? compare->create_revision
-                                   : 0);
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD:
-        return compare_numbers(record->mod_revision,
-                               compare->target_union_case ==
-                                       ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION
-                                   ? compare->mod_revision
-                                   : 0);
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE:
-        return compare_numbers(record->lease, compare->target_union_case ==
-                                                      ETCDSERVERPB__COMPARE__TARGET_UNION_LEASE
-                                                  ? compare->lease
-                                                  : 0);
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE:
-        return slice_compare(record->value,
-                             compare->target_union_case == ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE
-                                 ? pb_slice(compare->value)
-                                 : slice(NULL, 0));
-    default: return 0; /* an unknown target compares equal, as in etcd */
-    }
-}
-
-static bool holds(const Etcdserverpb__Compare *compare, const mvcc_record_t *record)
-{
-    int order = compare_record(compare, record);
-    switch (compare->result) {
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL: return order == 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL: return order != 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER: return order > 0;
-    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS: return order < 0;
-    default: return true; /* an unknown result holds, as in etcd */
-    }
-}
-
-/* A missing key has no value to compare with, not even an unequal one; all its numbers are zero. */
-static bool holds_for_nothing(const Etcdserverpb__Compare *compare)
-{
-    static const mvcc_record_t nothing = {0};
-    return compare->target != ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE &&
-           holds(compare, &nothing);
-}
-
 typedef struct {
     const Etcdserverpb__Compare *compare;
     bool found;
@@ -127,7 +68,7 @@ static int compare_one(void *context, slice_t key, const mvcc_record_t *record)
     (void)key;
     compare_all_t *all = context;
     all->found = true;
-    all->holds = holds(all->compare, record);
+    all->holds = mvcc_compare_holds(all->compare, record);
     return all->holds ? 0 : MVCC_MORE_WORK; /* stops at the first that does not */
 }
 
@@ -137,7 +78,7 @@ static int evaluate(const run_t *run, const Etcdserverpb__Compare *compare, bool
                                 .range_end = pb_slice(compare->range_end)};
     compare_all_t all = {.compare = compare};
     int rc = mvcc_each(mvcc_reader(run->applier->mvcc), &interval, compare_one, &all);
-    *outcome = all.found ? all.holds : holds_for_nothing(compare);
+    *outcome = all.found ? all.holds : mvcc_compare_holds(compare, NULL);
     return rc < 0 ? rc : 0;
 }
 
