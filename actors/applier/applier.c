@@ -246,8 +246,10 @@ static void tell(applier_t *self, changes_t *changes, outbox_t *out)
         send_events(self, changes, out);
         send_lease_changes(self, out);
         send_lease_position(self, out);
-        send_results(self, out);
+        /* In this order: once a client has its result, its gateway knows how far the store is, and
+         * asks lease and watch accordingly. */
         send_applied(self, ACTOR_GRPC_GATEWAY, out);
+        send_results(self, out);
         ask_for_flush(self, out);
     } else {
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */

@@ -58,24 +58,25 @@ static void a_span_is_told_in_order(void **state)
     assert_null(events->u.events.items[0].prev_kv);
     msg_free(&events);
 
-    msg_t *msg = core_test_expect(&rig->test, ACTOR_LEASE, MSG_APPLIED);
-    assert_int_equal(msg->u.applied.index, 4);
-    msg_free(&msg);
-    msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_RESULT);
-    assert_int_equal(msg->u.result.count, 2);
-    assert_int_equal(msg->u.result.items[0].req_id, first);
-    assert_int_equal(msg->u.result.items[0].revision, 2);
-    assert_null(msg->u.result.items[0].body);
-    assert_int_equal(msg->u.result.items[1].req_id, second);
-    assert_int_equal(msg->u.result.items[1].revision, 4);
-    msg_free(&msg);
-    actor_id_t receivers[] = {ACTOR_GRPC_GATEWAY, ACTOR_REPLICATOR};
-    for (size_t i = 0; i < 2; i++) {
-        msg = core_test_expect(&rig->test, receivers[i], MSG_APPLIED);
+    /* The gateway hears of the position before it hears of the results. */
+    actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_GRPC_GATEWAY, ACTOR_REPLICATOR};
+    for (size_t i = 0; i < 3; i++) {
+        msg_t *msg = core_test_expect(&rig->test, receivers[i], MSG_APPLIED);
         assert_int_equal(msg->u.applied.index, 4);
         assert_int_equal(msg->u.applied.term, 3);
         assert_int_equal(msg->u.applied.revision, 4);
         assert_int_equal(msg->u.applied.commit, 4);
+        msg_free(&msg);
+        if (receivers[i] != ACTOR_GRPC_GATEWAY) {
+            continue;
+        }
+        msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_RESULT);
+        assert_int_equal(msg->u.result.count, 2);
+        assert_int_equal(msg->u.result.items[0].req_id, first);
+        assert_int_equal(msg->u.result.items[0].revision, 2);
+        assert_null(msg->u.result.items[0].body);
+        assert_int_equal(msg->u.result.items[1].req_id, second);
+        assert_int_equal(msg->u.result.items[1].revision, 4);
         msg_free(&msg);
     }
     core_test_expect_nothing(&rig->test);
