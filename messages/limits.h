@@ -8,9 +8,10 @@
 #define LIMIT_LEASE_TTL_S            9000000000LL
 #define LIMIT_MESSAGE_DEPTH          32 /* nesting: protobuf-c recurses on the stack without a limit */
 #define LIMIT_MESSAGE_FIELDS         100000 /* protobuf-c spends ~50 bytes on a two-byte field */
-#define LIMIT_DECODE_BYTES           (32u << 20) /* one unpacked Txn: about 120 bytes for each field */
-#define LIMIT_CALLS                  100000 /* in progress per gateway, streams too: ~500 bytes each */
-#define LIMIT_APPLY_BACKLOG          5000 /* commit - applied above which proposals are refused, as etcd */
+#define LIMIT_DECODE_BYTES                                                                         \
+    (32u << 20)                    /* an unpacked Txn on top of its bytes: ~120 for each field */
+#define LIMIT_CALLS         100000 /* in progress per gateway, streams too: ~500 bytes each */
+#define LIMIT_APPLY_BACKLOG 5000   /* commit - applied above which proposals are refused, as etcd */
 
 /* ---- batches ---- */
 #define LIMIT_SPAN_ENTRIES 1000 /* entries applied as one store batch */

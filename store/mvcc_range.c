@@ -333,19 +333,24 @@ static int count(mvcc_cursor_t *self, size_t *rows_left)
 static int emit(mvcc_cursor_t *self, size_t *rows_left, size_t bytes, buf_t *out)
 {
     size_t start = out->len;
-    for (;;) {
-        if (*rows_left == 0 || out->len - start >= bytes) {
-            return MVCC_MORE_WORK;
-        }
+    size_t last = start;
+    int rc = MVCC_MORE_WORK;
+    while (*rows_left > 0 && out->len - start < bytes) {
         slice_t field = mvcc_sorter_next(self->sorter);
         if (field.len == 0) {
             self->phase = PHASE_DONE;
-            return 0;
+            rc = 0;
+            break;
         }
         *rows_left -= 1;
+        last = out->len;
         buf_append(out, field.data, field.len);
         self->emitted++;
     }
+    if (out->len > start) {
+        remember_last(self, out, last);
+    }
+    return rc;
 }
 
 int mvcc_cursor_step(mvcc_cursor_t *self, mvcc_budget_t budget, buf_t *out)

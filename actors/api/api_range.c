@@ -30,7 +30,8 @@ void range_job_destroy(api_t *self, range_job_t **job_p)
 bool range_job_charge(api_t *self, range_job_t *job)
 {
     size_t before = job->charged;
-    job->charged = job->out.capacity;
+    size_t held = job->cursor ? mvcc_cursor_held_bytes(job->cursor) : 0;
+    job->charged = job->out.capacity + held;
     return api_charge(self, before, job->charged);
 }
 

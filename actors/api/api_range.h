@@ -17,6 +17,8 @@ struct range_job {
     int64_t emitted;         /* keys of all cursors before this one */
     int64_t cursor_emitted;  /* keys of this cursor in chunks already sent */
     int64_t chunk_keys;      /* size of the next chunk */
+    bool by_chunk;           /* each chunk is sorted by itself */
+    bool counting;           /* all is emitted; counts what the limit has cut off */
 };
 
 /* Books the growth of the answer. False: over the common budget. */

@@ -2,6 +2,9 @@
  * CHUNK_KEYS_FIRST keys and double or halve to stay near max_request_bytes. Only the last message has
  * header, more and count. The next chunk is read when the client has taken most of the one before;
  * while it does not, cursor and view are given up: a stalled client pins nothing but a revision. */
+/* Without an order but with another target than the key, etcd sorts each chunk and goes on behind
+ * its last key in that order: such streams read every chunk with a cursor of its own (`by_chunk`),
+ * and count what lies behind the last one when a limit ends them. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -22,13 +25,17 @@ static int open_cursor(api_t *self, call_t *call)
     mvcc_range_t range;
     range_to_mvcc(&range, &call->range);
     range.revision = job->revision;
-    range.sort_target = SORT_KEY; /* without an order nothing is sorted */
+    range.sort_target = job->by_chunk ? range.sort_target : SORT_KEY;
     if (job->next_key.len) {
         range.interval.key = buf_slice(&job->next_key);
     }
-    if (range.limit > 0) {
-        range.limit -= job->emitted;
+    int64_t left = range.limit > 0 ? range.limit - job->emitted : INT64_MAX;
+    if (job->by_chunk && !job->counting) {
+        range.limit = left < job->chunk_keys ? left : job->chunk_keys;
+    } else if (range.limit > 0) {
+        range.limit = left;
     }
+    range.count_only = range.count_only || job->counting;
     job->cursor_emitted = 0;
     job->view = view_ref(self->view);
     return mvcc_cursor_new(&job->cursor, job->view->reader, &job->view->head, &range);
@@ -58,6 +65,8 @@ void api_range_stream_start(api_t *self, call_t *call)
         job->header_revision = self->view->head.revision;
         job->revision = call->range.revision > 0 ? call->range.revision : job->header_revision;
         job->chunk_keys = CHUNK_KEYS_FIRST;
+        job->by_chunk = call->range.sort_target != SORT_KEY &&
+                        call->range.sort_order == SORT_NONE && !call->range.count_only;
     }
     int rc = open_cursor(self, call);
     if (rc < 0) {
@@ -98,7 +107,7 @@ static void send_last(api_t *self, call_t *call)
     header_append(&self->header, &last, job->header_revision, self->role.term);
     buf_append(&last, job->out.data, job->out.len);
     /* The cursor has counted from its own first key on. */
-    range_append_end(&last, mvcc_cursor_more(job->cursor),
+    range_append_end(&last, job->counting || mvcc_cursor_more(job->cursor),
                      job->emitted + mvcc_cursor_count(job->cursor));
     buf_clear(&job->out);
     buf_append(&job->out, last.data, last.len);
@@ -119,11 +128,32 @@ static void end_chunk(api_t *self, call_t *call)
     }
 }
 
+/* The cursor of one sorted chunk has ended: what comes next is read from a fresh view. */
+static void end_sorted_chunk(api_t *self, call_t *call)
+{
+    range_job_t *job = call->range_job;
+    int64_t emitted = job->emitted + mvcc_cursor_emitted(job->cursor);
+    if (job->counting || !mvcc_cursor_more(job->cursor)) {
+        send_last(self, call);
+        return;
+    }
+    job->counting = call->range.limit > 0 && emitted >= call->range.limit;
+    if (!job->counting) {
+        adapt_chunk(self, job);
+        send_chunk(self, call);
+    }
+    close_cursor(job);
+    call_list_leave(call);
+    if (job->counting || call->unsent_bytes <= UNSENT_BYTES_MAX) {
+        api_read_soon(self, call, true);
+    }
+}
+
 size_t api_range_stream_slice(api_t *self, call_t *call)
 {
     range_job_t *job = call->range_job;
     int64_t in_chunk = mvcc_cursor_emitted(job->cursor) - job->cursor_emitted;
-    int64_t wanted = job->chunk_keys - in_chunk;
+    int64_t wanted = job->by_chunk ? LIMIT_RANGE_SLICE_KEYS : job->chunk_keys - in_chunk;
     mvcc_budget_t budget = {.keys = wanted < LIMIT_RANGE_SLICE_KEYS ? (size_t)wanted
                                                                     : LIMIT_RANGE_SLICE_KEYS,
                             .bytes = LIMIT_RANGE_SLICE_BYTES};
@@ -137,7 +167,11 @@ size_t api_range_stream_slice(api_t *self, call_t *call)
         return budget.keys;
     }
     in_chunk = mvcc_cursor_emitted(job->cursor) - job->cursor_emitted;
-    if (rc == 0) {
+    if (job->by_chunk) {
+        if (rc == 0) {
+            end_sorted_chunk(self, call);
+        }
+    } else if (rc == 0) {
         send_last(self, call);
     } else if (in_chunk >= job->chunk_keys || job->out.len >= self->cfg.max_request_bytes) {
         end_chunk(self, call);

@@ -93,7 +93,7 @@ void api_on_txn(api_t *self, call_t *call, bytes_t **message_p)
     if (error) {
         api_fail(self, call, error);
     } else if (!kind.reads_only) {
-        api_propose(self, call, OP_TXN, bytes_slice(*message_p));
+        api_propose(self, call, OP_TXN, txn_plain(txn));
     } else {
         call->txn_job = xcalloc(1, sizeof *call->txn_job);
         call->txn_job->txn = txn;
@@ -143,7 +143,8 @@ void api_txn_start(api_t *self, call_t *call)
 static bool charge(api_t *self, txn_job_t *job)
 {
     size_t before = job->charged;
-    job->charged = job->range.capacity + job->responses.capacity + job->compare.kvs.capacity;
+    size_t held = job->cursor ? mvcc_cursor_held_bytes(job->cursor) : 0;
+    job->charged = job->range.capacity + job->responses.capacity + job->compare.kvs.capacity + held;
     return api_charge(self, before, job->charged);
 }
 

@@ -38,7 +38,7 @@ static int store_bytes(const field_t *field, const wire_field_t *wire, char *out
         return 0;
     }
     if (field->kind != FIELD_ENUM_SET) {
-        return 0; /* not the type we know: as unknown as a number we do not know */
+        return 0; /* of another wire type: as good as unknown */
     }
     slice_t packed = wire->data;
     while (packed.len) {
@@ -59,7 +59,7 @@ static void store_varint(const field_t *field, uint64_t value, char *out)
     case FIELD_BOOL: *(bool *)target = value != 0; break;
     case FIELD_ENUM: *(int32_t *)target = (int32_t)(uint32_t)value; break;
     case FIELD_ENUM_SET: add_to_set(target, value); break;
-    default: break;
+    default: break; /* of another wire type */
     }
 }
 
@@ -179,31 +179,32 @@ static int decode_watch_create(slice_t in, watch_create_request_t *out)
         [7] = FIELD(INT64, watch_create_request_t, watch_id),
         [8] = FIELD(BOOL, watch_create_request_t, fragment),
     };
-    *out = (watch_create_request_t){0};
     return DECODE(in, fields, out);
 }
 
 int decode_watch(slice_t in, watch_request_t *out)
 {
+    static const field_t cancel_fields[] = {[1] = FIELD(INT64, watch_request_t, cancel_id)};
     *out = (watch_request_t){0};
     wire_field_t wire;
     int rc = 0;
-    lease_request_t cancel = {0}; /* one int64 in field 1, as WatchCancelRequest */
     while ((rc = wire_next(&in, &wire)) == 0) {
-        if (wire.number > WATCH_REQUEST_PROGRESS || wire.type != 2) {
+        if (wire.type != 2 || wire.number > WATCH_REQUEST_PROGRESS) {
             continue;
         }
-        out->type = (watch_request_type_t)wire.number; /* a oneof: the last one counts */
-        switch (out->type) {
+        watch_request_type_t type = (watch_request_type_t)wire.number;
+        if (type != out->type) {
+            *out = (watch_request_t){.type = type}; /* a oneof: the last one counts */
+        }
+        switch (type) { /* pieces of the same one are merged */
         case WATCH_REQUEST_CREATE: rc = decode_watch_create(wire.data, &out->create); break;
-        case WATCH_REQUEST_CANCEL: rc = decode_lease(wire.data, &cancel); break;
+        case WATCH_REQUEST_CANCEL: rc = DECODE(wire.data, cancel_fields, out); break;
         default: rc = decode_empty(wire.data); break;
         }
         if (rc) {
             return rc;
         }
     }
-    out->cancel_id = cancel.id;
     return rc == WIRE_END ? 0 : DECODE_MALFORMED;
 }
 

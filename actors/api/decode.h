@@ -60,7 +60,8 @@ typedef struct {
     int64_t cancel_id;
 } watch_request_t;
 
-/* All: 0 or DECODE_MALFORMED. *out is overwritten. */
+/* All: 0 or DECODE_MALFORMED. *out is overwritten. As in protobuf everywhere, unknown fields, and
+ * known ones of another wire type, are skipped. */
 int decode_range(slice_t in, range_request_t *out) __attribute__((warn_unused_result));
 int decode_put(slice_t in, put_request_t *out) __attribute__((warn_unused_result));
 int decode_delete_range(slice_t in, delete_range_request_t *out)
@@ -77,9 +78,11 @@ int decode_empty(slice_t in) __attribute__((warn_unused_result)); /* a message w
 void range_from_pb(range_request_t *out, const Etcdserverpb__RangeRequest *pb);
 void range_to_mvcc(mvcc_range_t *out, const range_request_t *request);
 
-/* A Txn and the arena it lives in. */
+/* A Txn and the arena it lives in. If it came in unusual form (canon.h) it has been rewritten. */
 typedef struct txn txn_t;
 /* 0, DECODE_MALFORMED or DECODE_TOO_LARGE (too deep, too many fields, too much memory). */
 int txn_decode(txn_t **self_p, slice_t in) __attribute__((warn_unused_result));
 void txn_destroy(txn_t **self_p);
 const Etcdserverpb__TxnRequest *txn_request(const txn_t *self);
+/* Its bytes in plain form, as long as it and the bytes it was decoded from live. */
+slice_t txn_plain(const txn_t *self);
