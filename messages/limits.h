@@ -22,7 +22,7 @@
 #define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
 
 /* ---- the write-ahead log's files ---- */
-#define LIMIT_WAL_SEGMENT_BYTES       (16u << 20) /* default size of a segment: made with zeros and read whole at start */
+#define LIMIT_WAL_SEGMENT_BYTES       (16u << 20) /* a segment: zeroed when made, read whole at start */
 #define LIMIT_WAL_SEGMENT_BYTES_MIN   4096u       /* smaller ones only cost: a header each */
 #define LIMIT_WAL_FILE_BYTES          (1u << 30) /* above, it is not ours: a segment is read whole */
 #define LIMIT_WAL_RECORD_BYTES        (64u << 20) /* one entry; above any --max-request-bytes */

@@ -118,10 +118,18 @@ static void on_lease_applied(lease_t *self, const msg_lease_applied_t *applied, 
 
 /* ---- leadership ---- */
 
+static int by_deadline(const void *a, const void *b)
+{
+    return lease_entry_compare(*(lease_entry_t *const *)a, *(lease_entry_t *const *)b);
+}
+
 static void refresh_all(lease_t *self, uint64_t now_us)
 {
     lease_table_t old = self->table;
     self->table = (lease_table_t){0};
+    if (old.count) { /* what ended first before ends first again among equal TTLs */
+        qsort(old.heap, old.count, sizeof(lease_entry_t *), by_deadline);
+    }
     for (size_t i = 0; i < old.count; i++) {
         lease_table_add(&self->table, old.heap[i]->id, old.heap[i]->ttl_s,
                         end_of(old.heap[i]->ttl_s, now_us) + self->cfg.extend_us);
@@ -232,16 +240,6 @@ static void time_to_live(lease_t *self, const waiting_t *ask, uint64_t now_us, o
         fields.ttl_s = over ? 0 : (int64_t)((entry->deadline_us - now_us) / 1000000u);
     }
     answer(ask, fields, out);
-}
-
-static int by_deadline(const void *a, const void *b)
-{
-    const lease_entry_t *left = *(lease_entry_t *const *)a;
-    const lease_entry_t *right = *(lease_entry_t *const *)b;
-    if (left->deadline_us != right->deadline_us) {
-        return left->deadline_us < right->deadline_us ? -1 : 1;
-    }
-    return left->id < right->id ? -1 : left->id > right->id;
 }
 
 static void list(lease_t *self, const waiting_t *ask, outbox_t *out)

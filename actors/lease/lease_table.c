@@ -5,12 +5,17 @@
 
 #include "messages/xalloc.h"
 
-static bool before(const lease_entry_t *a, const lease_entry_t *b)
+int lease_entry_compare(const lease_entry_t *a, const lease_entry_t *b)
 {
     if (a->deadline_us != b->deadline_us) {
-        return a->deadline_us < b->deadline_us;
+        return a->deadline_us < b->deadline_us ? -1 : 1;
     }
-    return a->id < b->id;
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+static bool before(const lease_entry_t *a, const lease_entry_t *b)
+{
+    return lease_entry_compare(a, b) < 0;
 }
 
 /* ---- heap ---- */
@@ -118,6 +123,7 @@ lease_entry_t *lease_table_add(lease_table_t *self, int64_t id, int64_t ttl_s, u
     entry->id = id;
     entry->ttl_s = ttl_s;
     entry->deadline_us = deadline_us;
+    entry->order = ++self->last_order;
     self->slots[probe(self, id)] = entry;
     self->heap = xgrow(self->heap, &self->heap_capacity, self->count + 1, sizeof(lease_entry_t *));
     self->heap[self->count] = entry;
@@ -128,6 +134,7 @@ lease_entry_t *lease_table_add(lease_table_t *self, int64_t id, int64_t ttl_s, u
 void lease_table_move(lease_table_t *self, lease_entry_t *entry, uint64_t deadline_us)
 {
     entry->deadline_us = deadline_us;
+    entry->order = ++self->last_order;
     sift_up(self, entry->heap_slot);
     sift_down(self, entry->heap_slot);
 }

@@ -203,6 +203,23 @@ static void the_list_is_sorted_by_expiry(void **state)
     core_test_end(&test);
 }
 
+static void leases_of_one_burst_end_in_the_order_of_their_grants(void **state)
+{
+    (void)state;
+    core_test_t test = start();
+    role(&test, ROLE_LEADER, 1);
+    change(&test, LEASE_GRANTED, 9, 10);
+    change(&test, LEASE_GRANTED, 3, 10);
+    change(&test, LEASE_GRANTED, 6, 10);
+    ask(&test, LEASE_OP_LIST, 0, 0);
+    msg_t *msg = core_test_expect(&test, ACTOR_GRPC_GATEWAY, MSG_LEASE_ANSWER);
+    assert_int_equal(msg->u.lease_answer.ids[0], 9);
+    assert_int_equal(msg->u.lease_answer.ids[1], 3);
+    assert_int_equal(msg->u.lease_answer.ids[2], 6);
+    msg_free(&msg);
+    core_test_end(&test);
+}
+
 /* The table against a plain array under random operations. */
 static void the_table_agrees_with_a_list(void **state)
 {
@@ -248,6 +265,7 @@ int main(void)
         cmocka_unit_test(a_question_waits_until_what_its_asker_has_seen_is_here),
         cmocka_unit_test(a_lost_revoke_is_proposed_again),
         cmocka_unit_test(the_list_is_sorted_by_expiry),
+        cmocka_unit_test(leases_of_one_burst_end_in_the_order_of_their_grants),
         cmocka_unit_test(the_table_agrees_with_a_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
