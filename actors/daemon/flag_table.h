@@ -109,7 +109,7 @@
     \
     X(LOGGER, "logger", STRING, "zap", RULE, LOGGING, true, "", "Only 'zap': structured lines.") \
     X(LOG_OUTPUTS, "log-outputs", STRINGS, "default", RULE, LOGGING, true, "", "List of stdout, stderr (= default) and file paths.") \
-    X(LOG_LEVEL, "log-level", STRING, "info", RULE, LOGGING, true, "", "debug, info, warn, error, panic, or fatal.") \
+    X(LOG_LEVEL, "log-level", CHOICE, "info", RULE, LOGGING, true, "debug,info,warn,error,dpanic,panic,fatal", "debug, info, warn, error, panic, or fatal.") \
     X(LOG_FORMAT, "log-format", STRING, "json", RULE, LOGGING, true, "", "json or console.") \
     X(LOG_ROTATION, "enable-log-rotation", BOOL, "false", LATER, LOGGING, true, "log rotation", "Rotate the log file.") \
     X(LOG_ROTATION_JSON, "log-rotation-config-json", STRING, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", LATER, LOGGING, true, "log rotation", "How to rotate the log file.") \

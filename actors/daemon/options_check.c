@@ -109,27 +109,24 @@ static char *check_outputs(const check_t *self)
     return error;
 }
 
-static char *check_level(const check_t *self)
+/* There are no lines between error and fatal here, so panic means fatal. */
+static log_level_t level_of(const char *text)
 {
     static const struct {
         const char *name;
         log_level_t level;
     } levels[] = {
-        {"debug", LEVEL_DEBUG},  {"info", LEVEL_INFO},   {"", LEVEL_INFO},
-        {"warn", LEVEL_WARN},    {"error", LEVEL_ERROR}, {"fatal", LEVEL_FATAL},
-        {"dpanic", LEVEL_FATAL}, {"panic", LEVEL_FATAL},
+        {"debug", LEVEL_DEBUG},
+        {"info", LEVEL_INFO},
+        {"warn", LEVEL_WARN},
+        {"error", LEVEL_ERROR},
     };
-    const char *text = text_of(self, FLAG_LOG_LEVEL);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         if (strcmp(levels[i].name, text) == 0) {
-            self->options->log.level = levels[i].level;
-            return NULL;
+            return levels[i].level;
         }
     }
-    char *quoted = go_quote(text);
-    char *error = xasprintf("unrecognized level: %s", quoted);
-    free(quoted);
-    return error;
+    return LEVEL_FATAL;
 }
 
 static char *check_logging(const check_t *self)
@@ -146,8 +143,8 @@ static char *check_logging(const check_t *self)
         return xasprintf("unknown log format: %s, supported values json, console", format);
     }
     self->options->log.console = strcmp(format, "console") == 0;
-    char *error = check_outputs(self);
-    return error ? error : check_level(self);
+    self->options->log.level = level_of(text_of(self, FLAG_LOG_LEVEL));
+    return check_outputs(self);
 }
 
 /* ---- addresses ---- */
