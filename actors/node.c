@@ -7,6 +7,7 @@
 
 #include "actors/api/api.h"
 #include "actors/applier/applier.h"
+#include "actors/daemon/notify_shell.h"
 #include "actors/daemon/options.h"
 #include "actors/election/election.h"
 #include "actors/grpc_gateway/gateway.h"
@@ -340,6 +341,18 @@ static api_t *make_api(node_t *self)
     return api_new(&cfg, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
 }
 
+static void tell_service_manager(void *context)
+{
+    node_t *self = context;
+    char *error = notify_send(getenv("NOTIFY_SOCKET"), "READY=1");
+    if (error) {
+        char *text = xasprintf("cannot tell the service manager: %s", error);
+        log_write(self->log, LEVEL_WARN, LOG_HERE, text, "");
+        free(text);
+        free(error);
+    }
+}
+
 static char *add_gateway(node_t *self)
 {
     const options_t *options = self->options;
@@ -360,6 +373,8 @@ static char *add_gateway(node_t *self)
                 .keepalive_interval_us = options->keepalive_interval_us,
                 .keepalive_timeout_us = options->keepalive_timeout_us},
         .connections_max = connections_max(),
+        .on_serving = tell_service_manager,
+        .serving_context = self,
     };
     self->gateway = gateway_new(&cfg);
     add_actor(self, (runtime_cfg_t){.id = ACTOR_GRPC_GATEWAY,

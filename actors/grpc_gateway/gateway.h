@@ -28,6 +28,9 @@ typedef struct {
     conn_t *(*http1_new)(const conn_env_t *env, const http_pages_t *pages, uint64_t now_us);
     const http_pages_t *pages;
     size_t connections_max; /* at most LIMIT_CONNECTIONS, well below RLIMIT_NOFILE */
+    /* Told once, on the gateway's thread, when clients are served; or NULL. */
+    void (*on_serving)(void *context);
+    void *serving_context;
 } gateway_cfg_t;
 
 gateway_t *gateway_new(const gateway_cfg_t *cfg);

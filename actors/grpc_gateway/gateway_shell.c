@@ -47,6 +47,7 @@ struct gateway {
     uint64_t next_scan_us;    /* of the connections' deadlines */
     uint64_t accept_again_us; /* DEADLINE_NONE = accepting; else out of descriptors until then */
     bool stopping;
+    bool told_serving;
     uint8_t read_buffer[LIMIT_READ_BYTES];
 };
 
@@ -399,6 +400,14 @@ static void serve_events(gateway_t *self, int timeout_ms)
     }
 }
 
+static void tell_serving(gateway_t *self)
+{
+    if (!self->told_serving && self->cfg.on_serving && api_status(self->cfg.env.api).serving) {
+        self->told_serving = true;
+        self->cfg.on_serving(self->cfg.serving_context);
+    }
+}
+
 void gateway_loop(runtime_t *runtime, void *gateway)
 {
     enum { TURNS_BETWEEN_PIPE_LOOKS = 64 };
@@ -416,6 +425,7 @@ void gateway_loop(runtime_t *runtime, void *gateway)
         resume_accepting(self);
         size_t handled = runtime_turn(runtime, self->now_us);
         more = flush_dirty(self);
+        tell_serving(self);
         bool look = (pending && handled == 0) || turn % TURNS_BETWEEN_PIPE_LOOKS == 0;
         if (look && runtime_ended(runtime)) {
             break;

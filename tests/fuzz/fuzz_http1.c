@@ -11,11 +11,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-api_status_t api_status(const api_t *self)
-{
-    return (api_status_t){.serving = !self->hold, .leader = self->hold ? 0 : 1};
-}
-
 static void page(void *context, buf_t *out)
 {
     (void)context;
@@ -52,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     http_pages_t pages = {.metrics_text = page, .debug_text = data[0] & 1 ? debug_page : NULL};
     api.sink = calls_sink(calls);
     api.hold = data[0] & 2;
+    api.status = (api_status_t){.serving = !api.hold, .leader = data[0] & 16 ? 0 : 1};
     size_t piece = (size_t)data[1] + 1;
     conn_t *conn = http1_conn_new(&env, &pages, 0);
     uint64_t now_us = 1;

@@ -21,6 +21,7 @@ typedef struct {
 
 struct api {
     api_sink_t sink;
+    api_status_t status;
     bool hold;                         /* unary calls are not echoed */
     fake_call_t calls[FAKE_CALLS_MAX]; /* in the order of their begin */
     size_t count;
@@ -97,6 +98,11 @@ void api_call_half_close(api_t *self, uint64_t call, uint64_t now_us)
 void api_call_cancel(api_t *self, uint64_t call)
 {
     fake_find(self, call)->cancelled = true;
+}
+
+api_status_t api_status(const api_t *self)
+{
+    return self->status;
 }
 
 void api_call_sent(api_t *self, uint64_t call, size_t bytes)

@@ -99,10 +99,17 @@ typedef struct {
     runtime_t *runtime;
     bool stop_asked;
     uint16_t port;
+    _Atomic unsigned served; /* how often it was said that clients are */
     char path[64];
     socket_conn_t client;
     h2_peer_t *peer;
 } fixture_t;
+
+static void count_served(void *context)
+{
+    fixture_t *f = context;
+    f->served++;
+}
 
 static int listen_or_die(const gateway_address_t *address)
 {
@@ -126,7 +133,10 @@ static int set_up(void **state)
                                  .max_message_bytes = 100000,
                                  .max_concurrent_streams = 100,
                                  .keepalive_min_us = 5000000},
-                         .connections_max = CONNECTIONS_MAX};
+                         .connections_max = CONNECTIONS_MAX,
+                         .on_serving = count_served,
+                         .serving_context = f};
+    f->api.status.serving = true;
     f->gateway = gateway_new(&cfg);
     int fd = listen_or_die(&(gateway_address_t){.host = "127.0.0.1", .port = "0"});
     struct sockaddr_in name;
@@ -233,6 +243,7 @@ static void calls_are_answered_over_tcp(void **state)
     assert_echo(f);
     assert_echo(f);
     assert_int_equal(metrics_get(&f->metrics, METRIC_CONNECTIONS), 1);
+    assert_int_equal(f->served, 1); /* after several turns */
 }
 
 static void calls_are_answered_over_a_unix_socket(void **state)

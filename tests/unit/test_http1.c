@@ -12,14 +12,6 @@
 #include "messages/limits.h"
 #include "tests/support/fake_api.h"
 
-static api_status_t status_now;
-
-api_status_t api_status(const api_t *self)
-{
-    (void)self;
-    return status_now;
-}
-
 /* ---- parsing ---- */
 
 static void test_heads(void **state)
@@ -196,7 +188,7 @@ static int set_up(void **state)
     rig->pages = (http_pages_t){.metrics_text = metrics_text_fake};
     rig->now_us = 1000;
     rig->conn = http1_conn_new(&rig->env, &rig->pages, rig->now_us);
-    status_now = (api_status_t){.serving = true, .leader = 7};
+    rig->api.status = (api_status_t){.serving = true, .leader = 7};
     *state = rig;
     return 0;
 }
@@ -306,8 +298,9 @@ static void test_pages(void **state)
 
 static void test_version_before_it_is_known(void **state)
 {
-    status_now.serving = false;
-    assert_non_null(strstr(get(*state, "/version"),
+    rig_t *rig = *state;
+    rig->api.status.serving = false;
+    assert_non_null(strstr(get(rig, "/version"),
                            "{\"etcdserver\":\"3.7.1\",\"etcdcluster\":\"not_decided\",\"storage\":"
                            "\"unknown\"}"));
 }
@@ -398,7 +391,7 @@ static void test_failures(void **state)
 static void test_no_leader(void **state)
 {
     rig_t *rig = *state;
-    status_now.leader = 0;
+    rig->api.status.leader = 0;
     assert_non_null(strstr(get(rig, "/health"), "503 Service Unavailable\r\n"));
     assert_non_null(strstr(rig->text, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n"));
     assert_int_equal(rig->api.count, 0);
