@@ -187,6 +187,7 @@ static void send_results(applier_t *self, outbox_t *out)
     self->results = NULL;
     self->result_count = 0;
     self->result_capacity = 0;
+    self->result_bytes = 0;
     outbox_put(out, to, &msg);
 }
 
@@ -272,7 +273,8 @@ static bool has_room(const applier_t *self, const outbox_t *out)
 /* A replay ends exactly at the index from which on the node serves. */
 static bool span_is_full(const applier_t *self, size_t entries)
 {
-    return entries >= LIMIT_SPAN_ENTRIES || mvcc_span_bytes(self->mvcc) >= LIMIT_SPAN_BYTES ||
+    return entries >= LIMIT_SPAN_ENTRIES ||
+           mvcc_span_bytes(self->mvcc) + self->result_bytes >= LIMIT_SPAN_BYTES ||
            (self->restore.phase == RESTORE_REPLAY &&
             mvcc_current(self->mvcc)->applied_index >= self->cfg.start_commit);
 }

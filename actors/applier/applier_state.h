@@ -39,6 +39,7 @@ struct applier {
     /* The open span. */
     result_t *results;
     size_t result_count, result_capacity;
+    size_t result_bytes; /* of bodies */
     lease_change_t *lease_changes;
     size_t lease_change_count, lease_change_capacity;
     answer_t answer; /* reused */

@@ -34,6 +34,7 @@ static void add_result(applier_t *self, const envelope_t *envelope, answer_t *an
         .revision = head->revision,
         .body = answer->body.len && !answer->error ? buf_bytes(&answer->body) : NULL,
     };
+    self->result_bytes += bytes_len(result.body);
     if (answer->until_compacted && !answer->error) {
         compaction_hold(self, &result, head->compacted);
         return;

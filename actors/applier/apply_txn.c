@@ -37,6 +37,7 @@ typedef struct {
     size_t path_len, path_capacity;
     size_t path_next; /* in check and execute: the next transaction's outcome */
     size_t operations;
+    bool too_large; /* the answer is; what the transaction does is done all the same */
 } run_t;
 
 static slice_t pb_slice(ProtobufCBinaryData data)
@@ -170,6 +171,28 @@ static void append_header(buf_t *out, int64_t revision)
     buf_field_u64(out, HEADER_REVISION, (uint64_t)revision);
 }
 
+/* In slices, only to see whether the answer stays within what an answer may take. */
+static int read_range(run_t *run, const mvcc_head_t *head, const mvcc_range_t *range, buf_t *out)
+{
+    static const mvcc_budget_t budget = {.keys = LIMIT_RANGE_SLICE_KEYS,
+                                         .bytes = LIMIT_RANGE_SLICE_BYTES};
+    mvcc_cursor_t *cursor = NULL;
+    int rc = mvcc_cursor_new(&cursor, mvcc_reader(run->applier->mvcc), head, range);
+    if (rc) {
+        return rc;
+    }
+    do {
+        rc = mvcc_cursor_step(cursor, budget, out);
+        run->too_large = out->len + mvcc_cursor_held_bytes(cursor) > LIMIT_ANSWER_BYTES;
+    } while (rc == MVCC_MORE_WORK && !run->too_large);
+    if (rc == 0) {
+        buf_field_u64(out, 3, mvcc_cursor_more(cursor));
+        buf_field_u64(out, 4, (uint64_t)mvcc_cursor_count(cursor));
+    }
+    mvcc_cursor_destroy(&cursor);
+    return rc < 0 ? rc : 0;
+}
+
 static int execute_range(run_t *run, const Etcdserverpb__RangeRequest *pb, buf_t *out)
 {
     metrics_add(run->applier->metrics, METRIC_RANGES, 1);
@@ -192,7 +215,7 @@ static int execute_range(run_t *run, const Etcdserverpb__RangeRequest *pb, buf_t
     mvcc_head_t head = *mvcc_current(run->applier->mvcc);
     head.revision = revision_now(run);
     append_header(out, head.revision);
-    return mvcc_range(mvcc_reader(run->applier->mvcc), &head, &range, out);
+    return read_range(run, &head, &range, out);
 }
 
 static int execute_put(run_t *run, const Etcdserverpb__PutRequest *pb, buf_t *out)
@@ -265,6 +288,11 @@ static int execute_op(run_t *run, const Etcdserverpb__RequestOp *op, buf_t *out)
     default: break; /* gateways refuse it; an empty answer keeps the order */
     }
     run->operations++;
+    if (run->too_large || out->len + answer.len > LIMIT_ANSWER_BYTES) {
+        run->too_large = true;
+        run->wanted = false;
+        buf_clear(out);
+    }
     if (run->wanted) {
         size_t tag_and_len = field ? 1 + varint_size(answer.len) : 0;
         buf_field_header(out, TXN_RESPONSES, tag_and_len + answer.len);
@@ -307,6 +335,7 @@ static int run_all(run_t *run, const Etcdserverpb__TxnRequest *txn, answer_t *an
     if (run->operations > 1) {
         metrics_add(run->applier->metrics, METRIC_TXNS, 1);
     }
+    answer->error = run->too_large ? API_BUSY : API_NONE;
     return rc > 0 ? KV_ECORRUPT : rc; /* what check has let through cannot be refused */
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "messages/limits.h"
+#include "messages/xalloc.h"
 #include "tests/support/applier_rig.h"
 
 /* ---- transactions ---- */
@@ -260,6 +262,38 @@ static void a_refused_transaction_changes_nothing(void **state)
     rig_destroy(&rig);
 }
 
+/* What is done is done, but an answer beyond its budget is not built. */
+static void an_answer_beyond_its_budget_is_refused(void **state)
+{
+    (void)state;
+    enum { VALUE_BYTES = 8 << 20, RANGES = LIMIT_ANSWER_BYTES / VALUE_BYTES + 1 };
+    applier_rig_t *rig = rig_new(1000);
+    char *value = xcalloc(1, VALUE_BYTES + 1);
+    memset(value, 'v', VALUE_BYTES);
+    rig_put(rig, "large", value);
+    free(value);
+    Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    range.key = pb_text("large");
+    Etcdserverpb__RequestOp read = ETCDSERVERPB__REQUEST_OP__INIT;
+    op_range(&read, &range);
+    Etcdserverpb__PutRequest put = put_request("done", "1");
+    Etcdserverpb__RequestOp write = ETCDSERVERPB__REQUEST_OP__INIT;
+    op_put(&write, &put);
+    Etcdserverpb__RequestOp *ops[RANGES + 1];
+    for (size_t i = 0; i < RANGES; i++) {
+        ops[i] = &read;
+    }
+    ops[RANGES] = &write;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    txn.success = ops;
+    txn.n_success = RANGES + 1;
+    rig_add_request(rig, RIG_TXN, &txn.base);
+    rig_expect(rig, API_BUSY, 0);
+    assert_true(rig_exists(rig, "done"));
+    assert_int_equal(rig_put(rig, "a", "1").revision, 4);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +301,7 @@ int main(void)
         cmocka_unit_test(nested_compares_see_the_state_before),
         cmocka_unit_test(compares),
         cmocka_unit_test(a_refused_transaction_changes_nothing),
+        cmocka_unit_test(an_answer_beyond_its_budget_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
