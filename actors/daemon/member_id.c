@@ -1,19 +1,15 @@
 #include "actors/daemon/member_id.h"
 
-#include <assert.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/daemon/sha1.h"
 #include "messages/buf.h"
 
 static uint64_t first_bytes_of_sha1(const buf_t *text)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    int done = EVP_Digest(text->data, text->len, digest, &len, EVP_sha1(), NULL);
-    assert(done == 1);
-    assert(len == 20);
+    uint8_t digest[SHA1_BYTES];
+    sha1((slice_t){text->data, text->len}, digest);
     uint64_t id = 0;
     for (size_t i = 0; i < 8; i++) {
         id = id << 8 | digest[i];
