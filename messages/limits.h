@@ -77,6 +77,8 @@
 #define LIMIT_EPOLL_EVENTS     256 /* sockets served per turn; the rest is first next time */
 #define LIMIT_WRITE_ROUNDS     4 /* outputs per connection and turn: 1 MiB, then others have a turn */
 
+#define LIMIT_POOL_BLOCKS 2048 /* freed blocks kept per size (64 to 512 bytes): 4.5 MiB in all */
+
 /* ---- time-outs of client connections ---- */
 #define LIMIT_HANDSHAKE_US     5000000  /* preface and SETTINGS; half-open clients */
 #define LIMIT_UNUSED_US        60000000 /* a connection that never made a call */

@@ -26,12 +26,14 @@ struct calls {
     conn_t *dirty_first, *dirty_last;
     size_t receiving_bytes;
     bool touched;
+    pool_t *pool;
 };
 
 calls_t *calls_new(void)
 {
     calls_t *self = xcalloc(1, sizeof *self);
     self->free_first = SLOT_NONE;
+    self->pool = pool_new();
     return self;
 }
 
@@ -40,6 +42,7 @@ void calls_destroy(calls_t **self_p)
     calls_t *self = *self_p;
     *self_p = NULL;
     if (self) {
+        pool_destroy(&self->pool);
         free(self->slots);
         free(self);
     }
@@ -172,6 +175,11 @@ conn_t *calls_take_dirty(calls_t *self)
 bool calls_has_dirty(const calls_t *self)
 {
     return self->dirty_first;
+}
+
+pool_t *calls_pool(calls_t *self)
+{
+    return self->pool;
 }
 
 void calls_touch(calls_t *self)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/api/api.h"
+#include "actors/grpc_gateway/pool.h"
 #include "messages/buf.h"
 
 typedef struct conn conn_t;
@@ -74,6 +75,9 @@ bool calls_has_dirty(const calls_t *self);
 /* A connection has called into the api outside its input(): the api wants the end of a turn. */
 void calls_touch(calls_t *self);
 bool calls_take_touched(calls_t *self);
+
+/* Memory for what lives and dies on the gateway's thread. */
+pool_t *calls_pool(calls_t *self);
 
 /* Bytes of request messages that are not complete yet, over all connections. False = they would
  * exceed LIMIT_RECEIVING_BYTES: refuse. */

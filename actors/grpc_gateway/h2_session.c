@@ -246,28 +246,24 @@ void h2_reset(h2_conn_t *conn, int32_t stream_id, uint32_t http2_error)
 
 /* ---- life ---- */
 
-static void *mem_malloc(size_t size, void *context)
+static void *mem_malloc(size_t size, void *pool)
 {
-    (void)context;
-    return xmalloc(size);
+    return pool_alloc(pool, size);
 }
 
-static void mem_free(void *memory, void *context)
+static void mem_free(void *memory, void *pool)
 {
-    (void)context;
-    free(memory);
+    pool_free(pool, memory);
 }
 
-static void *mem_calloc(size_t count, size_t size, void *context)
+static void *mem_calloc(size_t count, size_t size, void *pool)
 {
-    (void)context;
-    return xcalloc(count, size);
+    return pool_calloc(pool, count, size);
 }
 
-static void *mem_realloc(void *memory, size_t size, void *context)
+static void *mem_realloc(void *memory, size_t size, void *pool)
 {
-    (void)context;
-    return xrealloc(memory, size);
+    return pool_realloc(pool, memory, size);
 }
 
 /* Everything here fails only without memory, and then our allocator has aborted. */
@@ -297,8 +293,11 @@ static nghttp2_session *session_new(h2_conn_t *conn)
     for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++) {
         nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
     }
-    nghttp2_mem mem = {
-        .malloc = mem_malloc, .free = mem_free, .calloc = mem_calloc, .realloc = mem_realloc};
+    nghttp2_mem mem = {.mem_user_data = calls_pool(conn->env->calls),
+                       .malloc = mem_malloc,
+                       .free = mem_free,
+                       .calloc = mem_calloc,
+                       .realloc = mem_realloc};
     rc = nghttp2_session_server_new3(&session, callbacks, conn, option, &mem);
     assert(rc == 0);
     nghttp2_option_del(option);
