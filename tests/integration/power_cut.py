@@ -165,7 +165,7 @@ def cuts_on(kind, options, directory, rng, cuts):
     support.count("power cuts: %-5s %2d (%s), each after at least %d acknowledged writes: all %d there, %d unanswered ones found "
           "whole; files created %d, deleted %d under load" % (
               kind, cuts, ", ".join("%d %s" % (n, MODES[i]) for i, n in enumerate(modes)), total["fewest"] or 0,
-              ledger.checked, ledger.unknown, total["created"], total["deleted"]), flush=True)
+              ledger.checked, ledger.unknown, total["created"], total["deleted"]))
     if (total["fewest"] or 0) < MINIMUM:
         support.fail("a cut without its load does not count")
 
