@@ -16,6 +16,7 @@ rpc, kv = load_messages()
 PUT = b"/etcdserverpb.KV/Put"
 TXN = b"/etcdserverpb.KV/Txn"
 DELETE = b"/etcdserverpb.KV/DeleteRange"
+DELETE_AT_ONCE = 1000  # keys, when everything goes
 
 
 class Writer(threading.Thread):
@@ -228,13 +229,16 @@ class Ledger:
     def tidy(self, target):
         """Deletes everything and compacts, so that long runs stay small; both are checked like other writes."""
         calls = Calls(target)
-        m = rpc.DeleteRangeResponse.FromString(calls.unary("etcdserverpb.KV/DeleteRange")(
-            rpc.DeleteRangeRequest(key=b"\0", range_end=b"\0").SerializeToString(), timeout=60))
-        if m.deleted != len(self.state):
-            fail("%d keys deleted, there were %d" % (m.deleted, len(self.state)))
-        if m.header.revision != self.base + (1 if self.state else 0):
-            fail("delete at revision %d after %d" % (m.header.revision, self.base))
-        self.base = m.header.revision
+        keys = sorted(self.state)
+        for at in range(0, len(keys), DELETE_AT_ONCE):
+            end = keys[at + DELETE_AT_ONCE] if at + DELETE_AT_ONCE < len(keys) else b"\0"
+            m = rpc.DeleteRangeResponse.FromString(calls.unary("etcdserverpb.KV/DeleteRange")(
+                rpc.DeleteRangeRequest(key=keys[at], range_end=end).SerializeToString(), timeout=60))
+            if m.deleted != len(keys[at:at + DELETE_AT_ONCE]):
+                fail("%d keys deleted, there were %d" % (m.deleted, len(keys[at:at + DELETE_AT_ONCE])))
+            if m.header.revision != self.base + 1:
+                fail("delete at revision %d after %d" % (m.header.revision, self.base))
+            self.base = m.header.revision
         self.compacted = self.base
         self.state = {}
         calls.unary("etcdserverpb.KV/Compact")(
