@@ -61,6 +61,26 @@ static int written_kv(scan_t *self, slice_t key, mvcc_position_t at, buf_t *out)
     return rc < 0 ? rc : from_history(self, key, at, out);
 }
 
+/* The key's newest record or tombstone in history that is not newer than `at`. *value is valid as long
+ * as *iter_p, which the caller destroys. 0, KV_ABSENT, < 0. */
+static int newest_in_history(scan_t *self, slice_t key, mvcc_position_t at, kv_iter_t **iter_p,
+                             mvcc_position_t *found, slice_t *value)
+{
+    mvcc_key_history(&self->stored, key, at);
+    kv_iter_t *iter = *iter_p = kv_iter_new(self->reader);
+    iter->ops->seek(iter, buf_slice(&self->stored));
+    int rc = mvcc_iter_error(iter);
+    if (rc || !iter->ops->valid(iter)) {
+        return rc ? rc : KV_ABSENT;
+    }
+    mvcc_key_history_first(&self->stored, key);
+    if (!slice_starts_with(iter->ops->key(iter), buf_slice(&self->stored))) {
+        return KV_ABSENT;
+    }
+    *value = iter->ops->value(iter);
+    return mvcc_history_position(iter->ops->key(iter), found);
+}
+
 /* Of several changes to one key in the compacted revision itself only the last survives. 1 = this
  * one was followed by another, 0, < 0. */
 static int followed_in_revision(scan_t *self, slice_t key, mvcc_position_t at)
@@ -77,20 +97,57 @@ static int followed_in_revision(scan_t *self, slice_t key, mvcc_position_t at)
     if (rc < 0) {
         return rc;
     }
-    mvcc_key_history(&self->stored, key, (mvcc_position_t){.main = at.main, .sub = UINT32_MAX});
-    kv_iter_t *iter = kv_iter_new(self->reader);
-    iter->ops->seek(iter, buf_slice(&self->stored));
+    kv_iter_t *iter = NULL;
     mvcc_position_t newest = at;
-    rc = mvcc_iter_error(iter);
-    if (iter->ops->valid(iter)) {
-        slice_t stored = iter->ops->key(iter);
-        mvcc_key_history_first(&self->stored, key);
-        if (slice_starts_with(stored, buf_slice(&self->stored))) {
-            rc = mvcc_history_position(stored, &newest);
+    slice_t ignored;
+    rc = newest_in_history(self, key, (mvcc_position_t){.main = at.main, .sub = UINT32_MAX}, &iter,
+                           &newest, &ignored);
+    kv_iter_destroy(&iter);
+    return rc < 0 ? rc : newest.main == at.main && newest.sub > at.sub;
+}
+
+/* A transaction changed the key twice: what it was before the transaction. */
+static int before_revision(scan_t *self, slice_t key, int64_t revision, buf_t *out)
+{
+    kv_iter_t *iter = NULL;
+    mvcc_position_t found;
+    slice_t value = {0};
+    int rc =
+        newest_in_history(self, key, (mvcc_position_t){.main = revision - 1, .sub = UINT32_MAX},
+                          &iter, &found, &value);
+    if (rc == 0 && value.len > 0) { /* no tombstone */
+        mvcc_record_t record;
+        rc = mvcc_record_parse(value, &record);
+        if (rc == 0) {
+            mvcc_kv_append(out, key, record.wire);
         }
     }
     kv_iter_destroy(&iter);
-    return rc ? rc : newest.main == at.main && newest.sub > at.sub;
+    return rc < 0 ? rc : 0;
+}
+
+/* The record before the revision, as etcd shows it: a put that creates the key has none. */
+static int previous_kv(scan_t *self, mvcc_position_t at, const mvcc_log_row_t *row)
+{
+    if (row->superseded.main < at.main) {
+        return from_history(self, row->key, row->superseded, &self->prev_kv);
+    }
+    if (!row->is_delete) {
+        mvcc_key_history(&self->stored, row->key, row->superseded);
+        kv_value_t value = {0};
+        int rc = kv_get(self->reader, buf_slice(&self->stored), &value);
+        if (rc) {
+            return rc;
+        }
+        mvcc_record_t record;
+        rc = mvcc_record_parse(kv_value_slice(&value), &record);
+        bool created = rc == 0 && record.create_revision == at.main;
+        kv_value_deinit(&value);
+        if (rc || created) {
+            return rc;
+        }
+    }
+    return before_revision(self, row->key, at.main, &self->prev_kv);
 }
 
 static int deliver(scan_t *self, mvcc_position_t at, const mvcc_log_row_t *row)
@@ -112,7 +169,7 @@ static int deliver(scan_t *self, mvcc_position_t at, const mvcc_log_row_t *row)
     }
     /* What was superseded at the compacted revision is compacted, whether deleted yet or not. */
     if (rc == 0 && self->want_prev && row->has_superseded && at.main > self->head->compacted) {
-        rc = from_history(self, row->key, row->superseded, &self->prev_kv);
+        rc = previous_kv(self, at, row);
     }
     if (rc) {
         return rc == KV_ABSENT ? KV_ECORRUPT : rc;

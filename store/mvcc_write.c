@@ -107,9 +107,33 @@ bool mvcc_entry_changed(const mvcc_t *self)
 
 /* ---- one change ---- */
 
+/* What the key was before the entry, which has changed it already: the first such change knows. NULL =
+ * nothing. */
+static bytes_t *before_entry(const mvcc_t *self, const mvcc_log_row_t *row, int64_t revision,
+                             const mvcc_record_t *old)
+{
+    if (!row->is_delete && old->create_revision == revision) {
+        return NULL; /* a put that creates the key */
+    }
+    bytes_t *prev_kv = NULL;
+    for (size_t i = self->change_count; i > 0; i--) {
+        const mvcc_change_t *change = &self->changes[i - 1];
+        if (change->revision != revision) {
+            break;
+        }
+        if (slice_equal(slice(bytes_slice(change->kv).data + change->key_offset, change->key_len),
+                        row->key)) {
+            prev_kv = change->prev_kv;
+        }
+    }
+    return bytes_ref(prev_kv);
+}
+
 static void note_change(mvcc_t *self, const mvcc_log_row_t *row, mvcc_position_t at, slice_t wire,
                         const mvcc_record_t *old)
 {
+    bool twice = old && old->mod_revision == at.main;
+    bytes_t *prev_kv = twice ? before_entry(self, row, at.main, old) : NULL;
     self->changes =
         xgrow(self->changes, &self->change_capacity, self->change_count + 1, sizeof *self->changes);
     mvcc_change_t *change = &self->changes[self->change_count++];
@@ -117,7 +141,8 @@ static void note_change(mvcc_t *self, const mvcc_log_row_t *row, mvcc_position_t
         .is_delete = row->is_delete, .revision = at.main, .sub = at.sub, .key_len = row->key.len};
     change->kv = mvcc_kv_bytes(row->key, wire, &change->key_offset);
     self->change_bytes += sizeof *change + bytes_len(change->kv);
-    if (old) {
+    change->prev_kv = prev_kv;
+    if (old && !twice) {
         size_t key_offset = 0;
         change->prev_kv = mvcc_kv_bytes(row->key, old->wire, &key_offset);
         self->change_bytes += bytes_len(change->prev_kv);

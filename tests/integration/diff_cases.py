@@ -543,6 +543,30 @@ def watch_prev_kv_and_order_in_a_txn(c):
 
 
 @case
+def watch_prev_kv_of_a_key_changed_twice_in_a_txn(c):
+    """The duplicate check lets an open-ended delete follow a put (an accident that Quoral shares): prev_kv is what the
+    key was before the transaction."""
+    start = c.revision() + 1
+    live = Watching(c.pair)
+    live.send(create_request=rpc.WatchCreateRequest(key=b"twice/", range_end=b"\0", prev_kv=True))
+    live.expect(1)
+    c.put(b"twice/old", b"before")
+    c.put(b"twice/gone", b"before")
+    c.delete(b"twice/gone")
+    c.txn(success=[put(b"twice/old", b"in"), put(b"twice/new", b"in"), put(b"twice/gone", b"in"),
+                   delete(b"twice/", b"\0")])
+    c.put(b"twice/old", b"after")
+    c.txn(success=[delete(b"twice/", b"\0"), put(b"twice/old", b"again"), delete(b"twice/", b"\0")])
+    c.put(b"twice/new", b"after")
+    later = Watching(c.pair)
+    later.send(create_request=rpc.WatchCreateRequest(key=b"twice/", range_end=b"\0", prev_kv=True,
+                                                     start_revision=start))
+    for w in (live, later):
+        w.expect(1, {0: 14})
+        w.close()
+
+
+@case
 def watch_progress_notify(c):
     """The servers of the named cases notify every 300 ms (PROGRESS_FLAG): the current revision, without events."""
     w = Watching(c.pair)

@@ -318,12 +318,16 @@ void mvcc_model_event_bytes(buf_t *out, const mvcc_event_t *event)
     buf_append(out, event->prev_kv.data, event->prev_kv.len);
 }
 
-/* The change of the same key before changes[at]. */
+/* What the key of changes[at] was before that revision; NULL for a put that creates it. */
 static const change_t *previous(const mvcc_model_t *self, size_t at)
 {
+    const change_t *change = &self->changes[at];
+    if (!change->is_delete && change->create == change->main) {
+        return NULL;
+    }
     for (size_t i = at; i > 0; i--) {
-        if (slice_equal(bytes_slice(self->changes[i - 1].key),
-                        bytes_slice(self->changes[at].key))) {
+        if (self->changes[i - 1].main < change->main &&
+            slice_equal(bytes_slice(self->changes[i - 1].key), bytes_slice(change->key))) {
             return &self->changes[i - 1];
         }
     }
