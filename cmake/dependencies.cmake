@@ -18,7 +18,7 @@ need_pkg(CZMQ "libczmq>=4.2" libczmq-dev)
 need_pkg(ZMQ "libzmq>=4.3.4" libzmq3-dev)
 need_pkg(NGHTTP2 "libnghttp2>=1.52" libnghttp2-dev)
 need_pkg(PROTOBUF_C "libprotobuf-c>=1.4" libprotobuf-c-dev)
-need_pkg(JANSSON "jansson>=2.14" libjansson-dev)
+need_pkg(LIBMD "libmd>=1.0" libmd-dev)
 need_pkg(YAML "yaml-0.1>=0.2" libyaml-dev)
 need_pkg(CMOCKA "cmocka>=1.1" libcmocka-dev)
 

@@ -1,15 +1,18 @@
 #include "actors/daemon/member_id.h"
 
+#include <sha1.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/daemon/sha1.h"
 #include "messages/buf.h"
 
 static uint64_t first_bytes_of_sha1(const buf_t *text)
 {
-    uint8_t digest[SHA1_BYTES];
-    sha1((slice_t){text->data, text->len}, digest);
+    uint8_t digest[SHA1_DIGEST_LENGTH];
+    SHA1_CTX context;
+    SHA1Init(&context);
+    SHA1Update(&context, text->data, text->len);
+    SHA1Final(digest, &context);
     uint64_t id = 0;
     for (size_t i = 0; i < 8; i++) {
         id = id << 8 | digest[i];
