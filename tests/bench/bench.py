@@ -94,7 +94,7 @@ class Bench:
         self.notes = []
         self.scratch = tempfile.mkdtemp(prefix="bench-", dir=options.dir)
         self.load = os.path.join(ROOT, "build", "release", "tests", "bench", "load")
-        quorald = os.path.join(ROOT, "build", "release", "actors", "quorald")
+        quorald = os.path.join(ROOT, "build", "release", "quorald")
         self.version, etcd, _ = support.reference()
         self.binaries = {"quorald": options.quorald or quorald, "etcd": etcd}
         self.bodies = {}
@@ -205,7 +205,7 @@ class Bench:
 
     def check_one_key(self):
         """h2load does not see gRPC's status: a put that failed would count. So the key must be there."""
-        ended = subprocess.run([os.path.join(ROOT, "build", "release", "cli", "quoralctl"), "--endpoints",
+        ended = subprocess.run([os.path.join(ROOT, "build", "release", "quoralctl"), "--endpoints",
                                 self.server.target, "get", "bench/one", "-w", "json"],
                                stdout=subprocess.PIPE, text=True, check=False)
         if ended.returncode == 0 and "kvs" in json.loads(ended.stdout):
@@ -324,7 +324,7 @@ def parse():
     parser.add_argument("--value-bytes", type=int, default=256)
     parser.add_argument("--fan-out-rate", type=float, default=50, help="puts per second of the row at a fixed rate")
     parser.add_argument("--settle", type=float, default=5, help="seconds of rest before memory is read")
-    parser.add_argument("--quorald", metavar="FILE", help="another program than build/release/actors/quorald")
+    parser.add_argument("--quorald", metavar="FILE", help="another program than build/release/quorald")
     parser.add_argument("--dir", default=os.path.join(ROOT, "build"), help="where the data goes (default: build/)")
     parser.add_argument("--json", metavar="FILE", help="write all values of all rounds there")
     options = parser.parse_args()
