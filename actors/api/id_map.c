@@ -13,11 +13,11 @@ void id_map_deinit(id_map_t *self)
     *self = (id_map_t){0};
 }
 
-/* Neighbouring ids get neighbouring slots: no collisions while ids grow by one. The upper bits are
- * folded in for ids that differ only there (a connection's number above a stream's). */
+/* Fibonacci hashing: neighbouring ids land far apart, and bits high and low count alike. Were they
+ * neighbours, a thousand open calls would be one run of slots, and each removal would walk it. */
 static size_t home_of(const id_map_t *self, uint64_t id)
 {
-    return (size_t)(id ^ (id >> 32) * 0x9e3779b97f4a7c15u) & self->mask;
+    return (size_t)(id * 0x9e3779b97f4a7c15u >> __builtin_clzll(self->mask));
 }
 
 /* The slot that holds `id`, or the free one where it would go. */
