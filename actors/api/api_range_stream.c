@@ -30,6 +30,7 @@ static int open_cursor(api_t *self, call_t *call)
         range.interval.key = buf_slice(&job->next_key);
     }
     int64_t left = range.limit > 0 ? range.limit - job->emitted : INT64_MAX;
+    job->counting = job->counting || left == 0; /* it stalled just when the limit was reached */
     if (job->by_chunk && !job->counting) {
         range.limit = left < job->chunk_keys ? left : job->chunk_keys;
     } else if (range.limit > 0) {
@@ -107,8 +108,9 @@ static void send_last(api_t *self, call_t *call)
     header_append(&self->header, &last, job->header_revision, self->role.term);
     buf_append(&last, job->out.data, job->out.len);
     /* The cursor has counted from its own first key on. */
-    range_append_end(&last, job->counting || mvcc_cursor_more(job->cursor),
-                     job->emitted + mvcc_cursor_count(job->cursor));
+    int64_t counted = mvcc_cursor_count(job->cursor);
+    bool more = job->counting ? job->by_chunk || counted > 0 : mvcc_cursor_more(job->cursor);
+    range_append_end(&last, more, job->emitted + counted);
     buf_clear(&job->out);
     buf_append(&job->out, last.data, last.len);
     buf_deinit(&last);

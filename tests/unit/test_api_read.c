@@ -570,6 +570,39 @@ static void a_stalled_stream_waits_and_keeps_its_revision(void **state)
     assert_int_equal(got.revision, KEYS + 1);
 }
 
+/* The client stalls exactly when the limit is reached: what is left is counted, not sent. */
+static void a_stream_that_stalls_at_its_limit_sends_no_more(void **state)
+{
+    api_rig_t *rig = *state;
+    enum { VALUE = 131072, LIMIT = 10 }; /* keys and bytes of the first chunk */
+    char *value = calloc(1, VALUE + 1);
+    memset(value, 'v', VALUE);
+    for (int i = 0; i < 2 * LIMIT; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%06d", i);
+        api_rig_put(rig, key, value);
+    }
+    free(value);
+    for (int keys = 2 * LIMIT; keys >= LIMIT; keys -= LIMIT) {
+        char end[16];
+        snprintf(end, sizeof end, "k%06d", keys);
+        Etcdserverpb__RangeRequest request = range_of("k", end);
+        request.limit = LIMIT;
+        uint64_t call = api_rig_begin(rig, METHOD_RANGE_STREAM);
+        api_rig_send(rig, call, &request);
+        stream_t got = {0};
+        for (int turns = 0; !got.headers; turns++) {
+            assert_true(turns < 2 * LIMIT);
+            api_rig_serve(rig);
+            take_stream(rig, call, &got);
+            api_call_sent(rig->api, call, 8 << 20);
+        }
+        assert_int_equal(got.keys, LIMIT);
+        assert_int_equal(got.count, keys);
+        assert_int_equal(got.more, keys > LIMIT);
+    }
+}
+
 static void a_stream_ends_when_compaction_passes_it(void **state)
 {
     api_rig_t *rig = *state;
@@ -641,6 +674,7 @@ int main(void)
         TEST(a_stream_equals_the_unary_answer),
         TEST(a_stream_without_kvs_is_one_message),
         TEST(a_stalled_stream_waits_and_keeps_its_revision),
+        TEST(a_stream_that_stalls_at_its_limit_sends_no_more),
         TEST(a_stream_ends_when_compaction_passes_it),
         TEST(streams_refuse_what_they_cannot_do),
     };
