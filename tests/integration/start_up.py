@@ -136,7 +136,7 @@ def part_command_line(options, directory):
              (["--listen-client-urls=localhost:1"], {}), (["--listen-client-urls=http://127.0.0.1:1"], {}),
              (["--listen-client-urls=http://example.com:2379", "--advertise-client-urls=http://example.com:2379"], {}),
              (["--initial-cluster-state=old"], {}), (["--heartbeat-interval=500", "--election-timeout=1000"], {}),
-             (["--election-timeout=60000"], {}), (["--log-level=loud"], {}), (["--log-format=xml"], {}),
+             (["--election-timeout=60000"], {}), (["--log-format=xml"], {}),
              (["--logger=capnslog"], {}), (["--config-file=/nonexistent"], {}), (["--name=a"], {"ETCD_NAME": "b"}),
              (["--auto-compaction-mode=sometimes"], {}), (["--initial-cluster=other=http://localhost:2380"], {}),
              ([], {"ETCD_HEARTBEAT_INTERVAL": "x"}),
