@@ -16,6 +16,8 @@ void api_on_member_list(api_t *self, call_t *call, bytes_t **message_p);
 void api_member_list_read(api_t *self, call_t *call);
 void api_on_status(api_t *self, call_t *call, bytes_t **message_p);
 void api_status_read(api_t *self, call_t *call);
+void api_on_alarm(api_t *self, call_t *call, bytes_t **message_p);
+void api_alarm_read(api_t *self, call_t *call);
 void api_on_health_check(api_t *self, call_t *call, bytes_t **message_p);
 void api_on_health_watch(api_t *self, call_t *call, bytes_t **message_p);
 /* End of a turn: tells those who watch the health when it has changed. */

@@ -139,6 +139,7 @@ static void start_read(api_t *self, call_t *call)
     case METHOD_LEASE_LEASES: api_lease_read(self, call); break;
     case METHOD_MEMBER_LIST: api_member_list_read(self, call); break;
     case METHOD_STATUS: api_status_read(self, call); break;
+    case METHOD_ALARM: api_alarm_read(self, call); break;
     default: assert(!"a method that reads");
     }
 }

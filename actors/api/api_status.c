@@ -1,4 +1,4 @@
-/* Status (contract section 7) and the standard health service. Both are local. */
+/* Status and Alarm (contract section 7), and the standard health service. */
 #include "actors/api/api_cluster.h"
 #include "messages/version.h"
 
@@ -69,6 +69,32 @@ void api_status_read(api_t *self, call_t *call)
     buf_t out = {0};
     append_status(self, &out, me && me->learner);
     members_free(&members);
+    bytes_t *answer = buf_bytes(&out);
+    buf_deinit(&out);
+    api_answer(self, call, &answer);
+}
+
+/* ---- alarms ----
+ * Nothing raises one yet, so there is nothing to list and nothing to take back. Clients that look for
+ * alarms (etcdctl endpoint health does) get that answer; raising one by hand is refused. */
+
+void api_on_alarm(api_t *self, call_t *call, bytes_t **message_p)
+{
+    alarm_request_t request;
+    if (decode_alarm(bytes_slice(*message_p), &request)) {
+        api_fail_decode(self, call);
+    } else if (request.action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE &&
+               request.alarm != ETCDSERVERPB__ALARM_TYPE__NONE) {
+        api_finish(self, call, GRPC_UNIMPLEMENTED, "raising alarms is not available yet");
+    } else {
+        api_read_soon(self, call, false);
+    }
+}
+
+void api_alarm_read(api_t *self, call_t *call)
+{
+    buf_t out = {0};
+    header_append(&self->header, &out, self->view->head.revision, self->role.term);
     bytes_t *answer = buf_bytes(&out);
     buf_deinit(&out);
     api_answer(self, call, &answer);

@@ -208,6 +208,17 @@ int decode_watch(slice_t in, watch_request_t *out)
     return rc == WIRE_END ? 0 : DECODE_MALFORMED;
 }
 
+int decode_alarm(slice_t in, alarm_request_t *out)
+{
+    static const field_t fields[] = {
+        [1] = FIELD(ENUM, alarm_request_t, action),
+        [3] =
+            FIELD(ENUM, alarm_request_t, alarm), /* 2, the member, matters to existing ones only */
+    };
+    *out = (alarm_request_t){0};
+    return DECODE(in, fields, out);
+}
+
 int decode_member_list(slice_t in, bool *linearizable)
 {
     typedef struct {

@@ -41,6 +41,10 @@ typedef struct {
 } lease_request_t; /* LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive */
 
 typedef struct {
+    int32_t action, alarm;
+} alarm_request_t;
+
+typedef struct {
     slice_t key, range_end;
     int64_t start_revision, watch_id;
     uint32_t filters; /* bit set of 1 << FilterType */
@@ -70,6 +74,7 @@ int decode_compaction(slice_t in) __attribute__((warn_unused_result)); /* is it 
 int decode_lease_grant(slice_t in, lease_grant_request_t *out) __attribute__((warn_unused_result));
 int decode_lease(slice_t in, lease_request_t *out) __attribute__((warn_unused_result));
 int decode_watch(slice_t in, watch_request_t *out) __attribute__((warn_unused_result));
+int decode_alarm(slice_t in, alarm_request_t *out) __attribute__((warn_unused_result));
 int decode_member_list(slice_t in, bool *linearizable) __attribute__((warn_unused_result));
 int decode_health(slice_t in, slice_t *service) __attribute__((warn_unused_result));
 int decode_empty(slice_t in) __attribute__((warn_unused_result)); /* a message without fields */

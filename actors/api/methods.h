@@ -20,6 +20,7 @@ typedef enum { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM 
     X(LEASE_LEASES,     "etcdserverpb.Lease",       "LeaseLeases",     RPC_UNARY) \
     X(MEMBER_LIST,      "etcdserverpb.Cluster",     "MemberList",      RPC_UNARY) \
     X(STATUS,           "etcdserverpb.Maintenance", "Status",          RPC_UNARY) \
+    X(ALARM,            "etcdserverpb.Maintenance", "Alarm",           RPC_UNARY) \
     X(HEALTH_CHECK,     "grpc.health.v1.Health",    "Check",           RPC_UNARY) \
     X(HEALTH_WATCH,     "grpc.health.v1.Health",    "Watch",           RPC_SERVER_STREAM)
 /* clang-format on */

@@ -108,6 +108,7 @@ STEPS = [
     ("member list -w fields", None),
     ("member list -w table", None),
     ("endpoint health", None),
+    ("alarm list", None),
     ("endpoint health -w json", None),
     ("endpoint status -w json", None),
     ("3.7:endpoint status", None),

@@ -164,5 +164,6 @@ METHODS = {
     "etcdserverpb.Lease/LeaseLeases": (rpc.LeaseLeasesRequest, rpc.LeaseLeasesResponse, Canon.leases),
     "etcdserverpb.Lease/LeaseKeepAlive": (rpc.LeaseKeepAliveRequest, rpc.LeaseKeepAliveResponse, Canon.lease_id),
     "etcdserverpb.Cluster/MemberList": (rpc.MemberListRequest, rpc.MemberListResponse, Canon.members),
+    "etcdserverpb.Maintenance/Alarm": (rpc.AlarmRequest, rpc.AlarmResponse, Canon.plain),
     "etcdserverpb.Maintenance/Status": (rpc.StatusRequest, rpc.StatusResponse, Canon.status),
 }

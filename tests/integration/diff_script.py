@@ -231,6 +231,11 @@ class Script:
             return "etcdserverpb.Lease/LeaseLeases", rpc.LeaseLeasesRequest()
         if r < 0.95:
             return "etcdserverpb.Cluster/MemberList", rpc.MemberListRequest(linearizable=self.maybe(50))
+        if r < 0.955:
+            # what is left out raises an alarm, and an alarm stops the writes
+            return "etcdserverpb.Maintenance/Alarm", rpc.AlarmRequest(**self.rng.choice([
+                {}, {"alarm": 1}, {"alarm": 2}, {"action": 1}, {"action": 2}, {"action": 2, "alarm": 1},
+                {"action": 2, "alarm": 2, "memberID": 1}]))
         if r < 0.96 and not self.old:
             return "etcdserverpb.Maintenance/Status", rpc.StatusRequest()
         if self.old:

@@ -122,6 +122,33 @@ static void status_tells_what_tools_need(void **state)
     api_rig_free_message(got);
 }
 
+static void there_are_no_alarms(void **state)
+{
+    api_rig_t *rig = *state;
+    api_rig_put(rig, "a", "1");
+    Etcdserverpb__AlarmRequest request = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    static const Etcdserverpb__AlarmRequest__AlarmAction answered[] = {
+        ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET,
+        ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE, /* of NONE: a no-op */
+        ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE,
+    };
+    for (size_t i = 0; i < sizeof answered / sizeof *answered; i++) {
+        request.action = answered[i];
+        uint64_t call = api_rig_unary(rig, METHOD_ALARM, &request);
+        api_rig_serve(rig);
+        Etcdserverpb__AlarmResponse *got =
+            api_rig_expect_answer(rig, call, &etcdserverpb__alarm_response__descriptor);
+        api_rig_expect_header(got->header, 2);
+        assert_int_equal(got->n_alarms, 0);
+        api_rig_free_message(got);
+    }
+    request.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    request.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    uint64_t call = api_rig_unary(rig, METHOD_ALARM, &request);
+    assert_true(rig->calls[call].finished);
+    assert_int_equal(rig->calls[call].code, GRPC_UNIMPLEMENTED);
+}
+
 /* ---- health ---- */
 
 static uint64_t health(api_rig_t *rig, method_t method, const char *service)
@@ -397,6 +424,7 @@ int main(void)
         TEST(members_are_listed_by_id),
         TEST(a_linearizable_list_waits_for_a_quorum),
         TEST(status_tells_what_tools_need),
+        TEST(there_are_no_alarms),
         cmocka_unit_test(health_is_that_of_the_member),
         cmocka_unit_test(a_member_makes_itself_known_before_it_serves),
         cmocka_unit_test(publication_is_tried_again_after_a_timeout),
