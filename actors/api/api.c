@@ -457,8 +457,8 @@ static void step(void *state, const step_in_t *in, outbox_t *out)
 static uint64_t deadline(const void *state)
 {
     const api_t *self = state;
-    if (self->reads_active.count) {
-        return self->now_us; /* at once: there is a slice to read */
+    if (self->reads_active.count || (self->reads_ready.count && self->store)) {
+        return self->now_us; /* at once: there is something to read */
     }
     const call_t *first = call_heap_first(&self->heap);
     uint64_t due_us = first ? first->due_us : DEADLINE_NONE;

@@ -628,6 +628,36 @@ static void a_stream_ends_when_compaction_passes_it(void **state)
     api_rig_expect_error(rig, call, API_COMPACTED);
 }
 
+/* As in etcd: one key more than the limit is read, all are sorted, then the limit cuts; and what is
+ * counted behind the last key in that order is added to what was sent. */
+static void a_stream_by_another_target_sorts_its_chunk(void **state)
+{
+    api_rig_t *rig = *state;
+    put_many(rig, 8);
+    api_rig_put(rig, "k000000", "again"); /* now the newest */
+    Etcdserverpb__RangeRequest request = range_of("k", "l");
+    request.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__MOD;
+    static const char *const expected[] = {"k000001", "k000002", "k000003", "k000000"};
+    request.limit = 3;
+    for (int more = 1; more >= 0; more--) {
+        uint64_t call = api_rig_begin(rig, METHOD_RANGE_STREAM);
+        api_rig_send(rig, call, &request);
+        api_rig_serve(rig);
+        Etcdserverpb__RangeStreamResponse *chunk = api_rig_next(rig, call, STREAM_TYPE);
+        const Etcdserverpb__RangeResponse *got = chunk->range_response;
+        assert_int_equal(got->n_kvs, more ? 3 : 4);
+        for (size_t i = 0; i < got->n_kvs; i++) {
+            assert_memory_equal(got->kvs[i]->key.data, expected[i], 7);
+        }
+        assert_int_equal(got->more, more);
+        assert_int_equal(got->count, more ? 3 + 4 : 4); /* k000004 to k000007 lie behind k000003 */
+        assert_true(api_rig_call(rig, call)->finished);
+        api_rig_free_message(chunk);
+        request.limit = 0;
+        request.range_end = rig_text("k000004");
+    }
+}
+
 static void streams_refuse_what_they_cannot_do(void **state)
 {
     api_rig_t *rig = *state;
@@ -676,6 +706,7 @@ int main(void)
         TEST(a_stalled_stream_waits_and_keeps_its_revision),
         TEST(a_stream_that_stalls_at_its_limit_sends_no_more),
         TEST(a_stream_ends_when_compaction_passes_it),
+        TEST(a_stream_by_another_target_sorts_its_chunk),
         TEST(streams_refuse_what_they_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

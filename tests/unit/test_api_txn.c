@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <etcd/raft_internal.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -299,6 +300,30 @@ static void too_many_fields_and_garbage_are_refused(void **state)
     assert_int_equal(rig->calls[call].code, GRPC_INTERNAL);
 }
 
+/* success { request_put { key: "k" value: "x" } request_put { key: "merged" } }, and a field 15 */
+static void a_txn_in_pieces_is_proposed_whole(void **state)
+{
+    api_rig_t *rig = *state;
+    static const char bytes[] = "\x12\x12\x12\x06\x0a\x01k\x12\x01x"
+                                "\x12\x08\x0a\x06merged"
+                                "\x78\x01";
+    uint64_t call = api_rig_begin(rig, METHOD_TXN);
+    api_rig_send_bytes(rig, call, bytes, sizeof bytes - 1);
+    api_rig_turn(rig);
+    api_rig_expect_open(rig, call);
+    msg_t *msg = core_test_expect(&rig->core, ACTOR_REPLICATOR, MSG_PROPOSE);
+    slice_t payload = bytes_slice(msg->u.propose.items[0].payload);
+    Etcdserverpb__InternalRaftRequest *entry =
+        etcdserverpb__internal_raft_request__unpack(NULL, payload.len, payload.data);
+    assert_non_null(entry);
+    assert_int_equal(entry->txn->n_success, 1);
+    const Etcdserverpb__PutRequest *whole = entry->txn->success[0]->request_put;
+    assert_memory_equal(whole->key.data, "merged", 6);
+    assert_memory_equal(whole->value.data, "x", 1);
+    etcdserverpb__internal_raft_request__free_unpacked(entry, NULL);
+    msg_free(&msg);
+}
+
 /* ---- proposed or read ---- */
 
 static void only_ranges_make_a_txn_a_read(void **state)
@@ -542,6 +567,7 @@ int main(void)
         TEST(a_key_is_written_once_per_branch),
         TEST(nesting_is_bounded),
         TEST(too_many_fields_and_garbage_are_refused),
+        TEST(a_txn_in_pieces_is_proposed_whole),
         TEST(only_ranges_make_a_txn_a_read),
         TEST(only_serializable_ranges_skip_the_read_index),
         TEST(a_read_answers_each_range_of_its_branch),
