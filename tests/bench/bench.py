@@ -127,7 +127,8 @@ class Bench:
     # ---- rows ----
 
     def wanted(self, *rows):
-        return any(fnmatch.fnmatch(row, "*" + self.options.only + "*") for row in rows)
+        patterns = ["*" + pattern + "*" for pattern in self.options.only.split(",")]
+        return any(fnmatch.fnmatchcase(row, pattern) for row in rows for pattern in patterns)
 
     def record(self, row, **values):
         into = self.results.setdefault(row, {}).setdefault(self.system, {})
@@ -316,7 +317,8 @@ def number(value):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round, short rows, 100,000 keys: does all of it work?")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="rows whose name contains this shell pattern")
+    parser.add_argument("--only", default="", metavar="PATTERN",
+                        help="rows whose name contains this shell pattern, or one of several with commas between them")
     parser.add_argument("--system", choices=SYSTEMS + ("both",), default="both")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int, help="of each row (default 5)")
