@@ -371,7 +371,7 @@ static void drain(gateway_t *self)
     }
 }
 
-static void serve_events(gateway_t *self, int timeout_ms)
+static void serve_events(gateway_t *self, runtime_t *runtime, int timeout_ms)
 {
     struct epoll_event events[LIMIT_EPOLL_EVENTS];
     int count = epoll_wait(self->epoll, events, LIMIT_EPOLL_EVENTS, timeout_ms);
@@ -380,7 +380,7 @@ static void serve_events(gateway_t *self, int timeout_ms)
         void *source = events[i].data.ptr;
         switch (*(const source_t *)source) {
         case SOURCE_LISTENER: accept_clients(self, source); break;
-        case SOURCE_RUNTIME: break; /* served every turn */
+        case SOURCE_RUNTIME: runtime_woken(runtime); break;
         case SOURCE_CLIENT: {
             client_t *client = source;
             if (events[i].events &
@@ -410,7 +410,6 @@ static void tell_serving(gateway_t *self)
 
 void gateway_loop(runtime_t *runtime, void *gateway)
 {
-    enum { TURNS_BETWEEN_PIPE_LOOKS = 64 };
     gateway_t *self = gateway;
     int fds[RUNTIME_FDS];
     runtime_fds(runtime, fds);
@@ -418,22 +417,18 @@ void gateway_loop(runtime_t *runtime, void *gateway)
         watch_fd(self, EPOLL_CTL_ADD, fds[i], EPOLLIN, &self->runtime_source);
     }
     bool more = true; /* do not sleep */
-    for (unsigned turn = 0;; turn++) {
-        bool pending = runtime_pending(runtime); /* mailbox or pipe */
-        serve_events(self, more || pending ? 0 : sleep_ms(self, runtime));
-        expire_clients(self);
-        resume_accepting(self);
-        size_t handled = runtime_turn(runtime, self->now_us);
-        more = flush_dirty(self);
-        tell_serving(self);
-        bool look = (pending && handled == 0) || turn % TURNS_BETWEEN_PIPE_LOOKS == 0;
-        if (look && runtime_ended(runtime)) {
-            break;
-        }
+    while (!runtime_ended(runtime)) {
         if (!self->stopping && runtime_stopping(runtime)) {
             drain(self);
             more = true; /* the core has been told, and a turn carries out what it wants */
         }
+        bool pending = more || runtime_pending(runtime);
+        serve_events(self, runtime, pending ? 0 : sleep_ms(self, runtime));
+        expire_clients(self);
+        resume_accepting(self);
+        runtime_turn(runtime, self->now_us);
+        more = flush_dirty(self);
+        tell_serving(self);
     }
     while (self->client_count > 0) {
         close_client(self, self->clients[self->client_count - 1]);

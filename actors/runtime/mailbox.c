@@ -138,13 +138,3 @@ int mailbox_fd(const mailbox_t *self)
 {
     return (int)zsock_fd(self->socket);
 }
-
-bool mailbox_ready(const mailbox_t *self)
-{
-    return zsock_events(self->socket) & ZMQ_POLLIN;
-}
-
-void *mailbox_socket(const mailbox_t *self)
-{
-    return self->handle;
-}

@@ -20,6 +20,6 @@ void mailslot_send(mailslot_t *self, msg_t **msg_p);
 msg_t *mailbox_receive(mailbox_t *self);
 void mailbox_release(mailbox_t *self);
 
-int mailbox_fd(const mailbox_t *self);       /* edge-triggered: see mailbox_ready */
-bool mailbox_ready(const mailbox_t *self);   /* asks the socket itself; call before every sleep */
-void *mailbox_socket(const mailbox_t *self); /* for zmq_poll */
+/* Readable when there may be a message, but only after mailbox_receive has returned NULL: libzmq wakes
+ * a reader that has seen its mailbox empty, and no other. */
+int mailbox_fd(const mailbox_t *self);

@@ -1,6 +1,7 @@
 #include "actors/runtime/shell.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@ struct runtime {
     zactor_t *actor;
     zsock_t *pipe;
     bool ended, stopping, stop_answered;
+    /* False once a look at it ended with "nothing there": from then on libzmq makes its descriptor
+     * readable for whatever comes next. So nobody asks a quiet socket, which costs a system call. */
+    bool mailbox_wet[MAILBOX_COUNT], pipe_wet;
     uint64_t started_us;
     shared_stats_t stats;
 };
@@ -200,6 +204,16 @@ static size_t drain(runtime_t *self, mailbox_t *mailbox, size_t most, uint64_t n
     return handled;
 }
 
+static size_t drain_if_wet(runtime_t *self, mailbox_id_t box, uint64_t now_us)
+{
+    if (!self->mailbox_wet[box]) {
+        return 0;
+    }
+    size_t handled = drain(self, self->mailboxes[box], LIMIT_STEP_BURST, now_us);
+    self->mailbox_wet[box] = handled == LIMIT_STEP_BURST;
+    return handled;
+}
+
 static void publish_stats(runtime_t *self, uint64_t start_us, size_t handled)
 {
     shared_stats_t *stats = &self->stats;
@@ -231,13 +245,8 @@ static void answer_stop(runtime_t *self)
 
 size_t runtime_turn(runtime_t *self, uint64_t now_us)
 {
-    size_t handled = 0;
-    if (self->mailboxes[MAILBOX_CONTROL]) {
-        handled += drain(self, self->mailboxes[MAILBOX_CONTROL], LIMIT_STEP_BURST, now_us);
-    }
-    if (self->mailboxes[MAILBOX_DATA]) {
-        handled += drain(self, self->mailboxes[MAILBOX_DATA], LIMIT_STEP_BURST, now_us);
-    }
+    size_t handled = drain_if_wet(self, MAILBOX_CONTROL, now_us);
+    handled += drain_if_wet(self, MAILBOX_DATA, now_us);
     step(self, now_us, NULL);
     size_t port_calls = carry_out(self, now_us);
     give_credits_back(self);
@@ -253,6 +262,7 @@ uint64_t runtime_deadline(const runtime_t *self)
 
 void runtime_fds(const runtime_t *self, int fds[RUNTIME_FDS])
 {
+    assert(!self->mailboxes[MAILBOX_CONTROL] || !self->mailboxes[MAILBOX_DATA]); /* one each */
     fds[0] = mailbox_fd(self->mailboxes[credit_mailbox(self->cfg.id)]);
     fds[1] = (int)zsock_fd(self->pipe);
 }
@@ -262,19 +272,26 @@ static bool pipe_ready(const runtime_t *self)
     return zsock_events(self->pipe) & ZMQ_POLLIN;
 }
 
-bool runtime_pending(const runtime_t *self)
+void runtime_woken(runtime_t *self)
 {
     for (int box = 0; box < MAILBOX_COUNT; box++) {
-        if (self->mailboxes[box] && mailbox_ready(self->mailboxes[box])) {
-            return true;
-        }
+        self->mailbox_wet[box] = self->mailboxes[box] != NULL;
     }
-    return pipe_ready(self);
+    self->pipe_wet = true;
+}
+
+bool runtime_pending(const runtime_t *self)
+{
+    return self->mailbox_wet[MAILBOX_CONTROL] || self->mailbox_wet[MAILBOX_DATA] || self->pipe_wet;
 }
 
 bool runtime_ended(runtime_t *self)
 {
-    while (!self->ended && pipe_ready(self)) {
+    while (!self->ended && self->pipe_wet) {
+        if (!pipe_ready(self)) {
+            self->pipe_wet = false;
+            break;
+        }
         char *command = zstr_recv(self->pipe);
         if (!command || streq(command, "$TERM")) {
             self->ended = true;
@@ -315,32 +332,30 @@ static long poll_timeout_ms(uint64_t deadline_us, uint64_t now_us)
     return ms > 60000 ? 60000 : (long)ms;
 }
 
+/* Sleeps until something is there or the deadline has come, and notes where something is. */
 static void sleep_until_wanted(runtime_t *self)
 {
-    zmq_pollitem_t items[1 + MAILBOX_COUNT] = {
-        {.socket = zsock_resolve(self->pipe), .events = ZMQ_POLLIN}};
-    int count = 1;
+    struct pollfd fds[1 + MAILBOX_COUNT] = {{.fd = (int)zsock_fd(self->pipe), .events = POLLIN}};
     for (int box = 0; box < MAILBOX_COUNT; box++) {
-        if (self->mailboxes[box]) {
-            items[count++] = (zmq_pollitem_t){.socket = mailbox_socket(self->mailboxes[box]),
-                                              .events = ZMQ_POLLIN};
-        }
+        int fd = self->mailboxes[box] ? mailbox_fd(self->mailboxes[box]) : -1; /* -1: ignored */
+        fds[1 + box] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
-    zmq_poll(items, count, poll_timeout_ms(runtime_deadline(self), clock_monotonic_us()));
+    long timeout_ms = poll_timeout_ms(runtime_deadline(self), clock_monotonic_us());
+    int ready = poll(fds, 1 + MAILBOX_COUNT, runtime_pending(self) ? 0 : (int)timeout_ms);
+    if (ready <= 0) {
+        return;
+    }
+    self->pipe_wet |= fds[0].revents != 0;
+    for (int box = 0; box < MAILBOX_COUNT; box++) {
+        self->mailbox_wet[box] |= fds[1 + box].revents != 0;
+    }
 }
 
 static void generic_loop(runtime_t *self)
 {
-    enum { TURNS_BETWEEN_PIPE_LOOKS = 16 };
-    unsigned turn = 0;
-    while (true) {
-        size_t handled = runtime_turn(self, clock_monotonic_us());
-        bool idle = handled == 0;
-        bool was_stopping = self->stopping;
-        if ((idle || ++turn % TURNS_BETWEEN_PIPE_LOOKS == 0) && runtime_ended(self)) {
-            return;
-        }
-        if (idle && was_stopping == self->stopping) {
+    while (!runtime_ended(self)) {
+        /* Another turn after one that did something: the core may go on at its end of burst. */
+        if (runtime_turn(self, clock_monotonic_us()) == 0) {
             sleep_until_wanted(self);
         }
     }
@@ -352,6 +367,7 @@ static void thread_main(zsock_t *pipe, void *argument)
     self->pipe = pipe;
     self->started_us = clock_monotonic_us();
     zsock_signal(pipe, 0);
+    runtime_woken(self);
     if (self->cfg.loop) {
         self->cfg.loop(self, self->cfg.loop_context);
     } else {

@@ -47,11 +47,13 @@ void runtime_destroy(runtime_t **self_p);
  * carries out its outbox. Returns the number of messages handled. */
 size_t runtime_turn(runtime_t *self, uint64_t now_us);
 uint64_t runtime_deadline(const runtime_t *self);
-/* Descriptors for epoll: mailbox and control pipe. Edge-triggered: ask runtime_pending before sleeping. */
+/* Descriptors for epoll: mailbox and control pipe. Call runtime_woken when one is readable. */
 enum { RUNTIME_FDS = 2 };
 void runtime_fds(const runtime_t *self, int fds[RUNTIME_FDS]);
+void runtime_woken(runtime_t *self);
+/* Do not sleep: there may be more in the mailbox or the pipe, and no descriptor will tell. */
 bool runtime_pending(const runtime_t *self);
-/* Looks at the control pipe. True = leave the loop. */
+/* Looks at the control pipe if there may be something. True = leave the loop. */
 bool runtime_ended(runtime_t *self);
 bool runtime_stopping(const runtime_t *self); /* MSG_STOP has been delivered */
 void *runtime_core(const runtime_t *self);
