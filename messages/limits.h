@@ -64,7 +64,7 @@
 #define LIMIT_OUTBOUND_ACKS           64
 #define LIMIT_STREAM_RESETS_BURST     200
 #define LIMIT_STREAM_RESETS_PER_S     20
-#define LIMIT_RAPID_RESET_US          1000000 /* only calls reset within this time count */
+#define LIMIT_RAPID_RESET_US          1000000 /* only calls reset in this time, unanswered, count */
 #define LIMIT_PING_STRIKES            2       /* pings more often than allowed, as grpc-go */
 #define LIMIT_STREAM_WINDOW_BYTES     (1u << 20)
 #define LIMIT_CONNECTION_WINDOW_BYTES (16u << 20)

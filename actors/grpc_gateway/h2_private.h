@@ -40,6 +40,7 @@ struct h2_stream {
     bool remote_closed; /* END_STREAM has come */
     bool answered;      /* the status is known: nothing of the request matters any more */
     bool submitted;     /* response headers have been given to nghttp2 */
+    bool answer_sent;   /* and have left for the socket */
     bool deferred;      /* nghttp2 waits for nghttp2_session_resume_data */
     h2_link_t links[LINK_COUNT];
 
@@ -71,6 +72,7 @@ typedef struct {
 typedef struct {
     nghttp2_rcbuf *method, *path, *content_type, *encoding, *timeout;
     bool has_leader;
+    bool bad_api_version; /* metadata client-api-version that is not UTF-8 */
     size_t bytes;
     unsigned count;
 } h2_headers_t;

@@ -56,10 +56,11 @@ static int count_control_frame(h2_conn_t *conn)
     return allowed ? 0 : calm_down(conn, "too_many_control_frames");
 }
 
-/* Rapid reset (CVE-2023-44487): calls begun only to be cancelled. */
+/* Rapid reset (CVE-2023-44487): calls begun only to be cancelled. Not those whose answer has gone
+ * out: who waits for locks opens a watch, sees an event and cancels it, a hundred times a second. */
 static int count_reset(h2_conn_t *conn, const h2_stream_t *stream)
 {
-    if (!stream || conn->now_us - stream->begun_us > LIMIT_RAPID_RESET_US) {
+    if (!stream || stream->answer_sent || conn->now_us - stream->begun_us > LIMIT_RAPID_RESET_US) {
         return 0;
     }
     bool allowed = bucket_take(&conn->resets, conn->now_us, LIMIT_STREAM_RESETS_PER_S,
@@ -219,9 +220,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     if (conn->control.tokens < LIMIT_CONTROL_FRAMES_BURST) {
         conn->control.tokens += LIMIT_CONTROL_FRAMES_ALLOWED;
     }
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-        const h2_stream_t *stream = stream_of(session, frame->hd.stream_id);
-        if (stream && !stream->remote_closed) {
+    h2_stream_t *stream = stream_of(session, frame->hd.stream_id);
+    if (stream) {
+        stream->answer_sent = true;
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !stream->remote_closed) {
             h2_reset(conn, frame->hd.stream_id, NGHTTP2_NO_ERROR); /* send no more (RFC 9113 8.1) */
         }
     }

@@ -123,6 +123,21 @@ static void rapid_resets_end_the_connection(void **state)
     assert_calmed_down(f, "too_many_resets");
 }
 
+static void answered_calls_may_be_reset_at_any_rate(void **state)
+{
+    fixture_t *f = *state;
+    for (int i = 0; i < 3 * LIMIT_STREAM_RESETS_BURST; i++) {
+        peer_stream_t *stream = h2_peer_call(f->peer, "/etcdserverpb.Watch/Watch", false);
+        h2_peer_pump(f->peer);
+        fake_message(&f->api, f->api.calls[f->api.count - 1].id, "created", 7);
+        h2_peer_pump(f->peer);
+        nghttp2_submit_rst_stream(f->peer->session, 0, stream->id, NGHTTP2_CANCEL);
+        h2_peer_pump(f->peer);
+        assert_false(f->peer->refused);
+    }
+    assert_int_equal(fake_open_calls(&f->api), 0);
+}
+
 static void calls_that_lived_a_while_may_be_reset(void **state)
 {
     fixture_t *f = *state;
@@ -520,6 +535,7 @@ int main(void)
         TEST(control_frames_at_a_moderate_rate_are_fine, set_up),
         TEST(answers_earn_window_updates, set_up),
         TEST(rapid_resets_end_the_connection, set_up),
+        TEST(answered_calls_may_be_reset_at_any_rate, set_up),
         TEST(calls_that_lived_a_while_may_be_reset, set_up),
         TEST(pings_more_often_than_allowed_end_the_connection, set_up),
         TEST(pings_at_the_allowed_rate_are_answered, set_up),
