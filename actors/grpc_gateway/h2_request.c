@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "messages/json.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
@@ -48,6 +49,18 @@ static bool is(slice_t name, const char *wanted)
     return memcmp(name.data, wanted, name.len) == 0;
 }
 
+static bool is_utf8(slice_t text)
+{
+    while (text.len > 0) {
+        size_t len = utf8_length(text);
+        if (len == 0) {
+            return false;
+        }
+        text = slice(text.data + len, text.len - len);
+    }
+    return true;
+}
+
 int h2_request_header(h2_conn_t *conn, nghttp2_rcbuf *name_buf, nghttp2_rcbuf *value_buf)
 {
     enum { FIELD_OVERHEAD_BYTES = 32 }; /* RFC 9113 section 6.5.2 */
@@ -84,6 +97,11 @@ int h2_request_header(h2_conn_t *conn, nghttp2_rcbuf *name_buf, nghttp2_rcbuf *v
     case 13:
         if (is(name, "grpc-encoding")) {
             keep(&headers->encoding, value_buf);
+        }
+        break;
+    case 18:
+        if (is(name, "client-api-version")) {
+            headers->bad_api_version = !is_utf8(value);
         }
         break;
     default: break;
@@ -187,6 +205,11 @@ static void begin_call(h2_conn_t *conn, h2_stream_t *stream)
     if (deadline_us <= conn->now_us) {
         h2_response_fail(conn, stream, GRPC_DEADLINE_EXCEEDED,
                          slice_str(api_error_text(API_DEADLINE_EXCEEDED)));
+        return;
+    }
+    if (conn->headers.bad_api_version) {
+        h2_response_fail(conn, stream, GRPC_INVALID_ARGUMENT,
+                         slice_str(api_error_text(API_INVALID_CLIENT_API_VERSION)));
         return;
     }
     stream->call = calls_open(conn->env->calls, &conn->conn, stream->index);

@@ -228,6 +228,10 @@ static void bad_requests_are_refused_in_grpc_go_s_words(void **state)
          "context deadline exceeded"},
         {"POST", "/etcdserverpb.KV/Put", "application/grpc", "grpc-encoding", "gzip", "200", 12,
          "grpc: Decompressor is not installed for grpc-encoding \"gzip\""},
+        {"POST", "/etcdserverpb.KV/Put", "application/grpc", "client-api-version", "3.\xff", "200",
+         3, "etcdserver: invalid client api version"},
+        {"POST", "/etcdserverpb.Watch/Watch", "application/grpc", "client-api-version", "\xc3",
+         "200", 3, "etcdserver: invalid client api version"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *pairs[] = {":method",     cases[i].method, ":scheme",
