@@ -244,13 +244,14 @@ static void update_metrics(applier_t *self, uint64_t now_us)
 static void tell(applier_t *self, changes_t *changes, outbox_t *out)
 {
     if (self->restore.phase == RESTORE_SERVING) {
+        /* In this order: once a client has its result, its gateway knows how far the store is, and
+         * asks lease and watch accordingly, who answer when they are that far themselves. The
+         * gateway is first, since a client waits for it: waking the others takes time, too. */
+        send_applied(self, ACTOR_GRPC_GATEWAY, out);
+        send_results(self, out);
         send_events(self, changes, out);
         send_lease_changes(self, out);
         send_lease_position(self, out);
-        /* In this order: once a client has its result, its gateway knows how far the store is, and
-         * asks lease and watch accordingly. */
-        send_applied(self, ACTOR_GRPC_GATEWAY, out);
-        send_results(self, out);
         ask_for_flush(self, out);
     } else {
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */
