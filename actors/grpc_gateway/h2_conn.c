@@ -184,8 +184,6 @@ static uint64_t silence_deadline(const h2_conn_t *conn)
     uint64_t at = DEADLINE_NONE;
     if (!conn->settings_received) {
         at = conn->created_us + LIMIT_HANDSHAKE_US;
-    } else if (!conn->used) {
-        at = conn->created_us + LIMIT_UNUSED_US;
     }
     if (conn->out_sent < conn->out.len) {
         at = earlier(at, conn->last_written_us + LIMIT_SOCKET_STALL_US);
@@ -194,6 +192,12 @@ static uint64_t silence_deadline(const h2_conn_t *conn)
         at = earlier(at, us_after(conn->ping_sent_us, conn->env->keepalive_timeout_us));
     }
     return at;
+}
+
+/* Ended in good order: the client may make its first call at this very moment. */
+static uint64_t unused_deadline(const h2_conn_t *conn)
+{
+    return conn->used || conn->draining ? DEADLINE_NONE : conn->created_us + LIMIT_UNUSED_US;
 }
 
 static uint64_t keepalive_deadline(const h2_conn_t *conn)
@@ -211,19 +215,21 @@ static uint64_t h2_deadline(const conn_t *self)
         return 0;
     }
     uint64_t at = earlier(silence_deadline(conn), keepalive_deadline(conn));
+    at = earlier(at, unused_deadline(conn));
     at = earlier(at, list_deadline(&conn->requests));
     at = earlier(at, list_deadline(&conn->sending_unary));
     at = earlier(at, list_deadline(&conn->sending_stream));
     return conn->draining && !conn->drained ? earlier(at, conn->drain_us) : at;
 }
 
-/* The client does not take its answer: forget the answer. */
-static void reset_stalled(h2_conn_t *conn, h2_list_t *list)
+/* The client does not take its answer: forget the answer. A watch gets the code after which clients
+ * open it again where they were; after CANCEL they would believe that nobody wants it any more. */
+static void reset_stalled(h2_conn_t *conn, h2_list_t *list, uint32_t http2_error)
 {
     while (list_deadline(list) <= conn->now_us) {
         h2_stream_t *stream = list->first;
         h2_list_remove(stream, list->link);
-        h2_reset(conn, stream->id, NGHTTP2_CANCEL);
+        h2_reset(conn, stream->id, http2_error);
     }
 }
 
@@ -234,31 +240,6 @@ static void finish_drain(h2_conn_t *conn)
                                    nghttp2_session_get_last_proc_stream_id(conn->session),
                                    NGHTTP2_NO_ERROR, NULL, 0);
     conn->aborted = conn->aborted || rc != 0;
-}
-
-static void h2_timeout(conn_t *self, uint64_t now_us)
-{
-    h2_conn_t *conn = (h2_conn_t *)self;
-    conn->now_us = now_us;
-    h2_requests_release(conn);
-    if (silence_deadline(conn) <= now_us) {
-        conn->aborted = true;
-        return;
-    }
-    if (keepalive_deadline(conn) <= now_us) {
-        conn->ping_sent_us = now_us;
-        int rc = nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
-        conn->aborted = conn->aborted || rc != 0;
-    }
-    while (list_deadline(&conn->requests) <= now_us) {
-        h2_response_fail(conn, conn->requests.first, GRPC_DEADLINE_EXCEEDED,
-                         slice_str("the request message was not completed in time"));
-    }
-    reset_stalled(conn, &conn->sending_unary);
-    reset_stalled(conn, &conn->sending_stream);
-    if (conn->draining && !conn->drained && conn->drain_us <= now_us) {
-        finish_drain(conn);
-    }
 }
 
 /* In two steps, so that no call is lost that is on its way: "send no more", then, after a round
@@ -277,6 +258,34 @@ static void h2_drain(conn_t *self)
         rc = nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, h2_drain_ping);
     }
     conn->aborted = conn->aborted || rc != 0;
+}
+
+static void h2_timeout(conn_t *self, uint64_t now_us)
+{
+    h2_conn_t *conn = (h2_conn_t *)self;
+    conn->now_us = now_us;
+    h2_requests_release(conn);
+    if (silence_deadline(conn) <= now_us) {
+        conn->aborted = true;
+        return;
+    }
+    if (unused_deadline(conn) <= now_us) {
+        h2_drain(self);
+    }
+    if (keepalive_deadline(conn) <= now_us) {
+        conn->ping_sent_us = now_us;
+        int rc = nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
+        conn->aborted = conn->aborted || rc != 0;
+    }
+    while (list_deadline(&conn->requests) <= now_us) {
+        h2_response_fail(conn, conn->requests.first, GRPC_DEADLINE_EXCEEDED,
+                         slice_str("the request message was not completed in time"));
+    }
+    reset_stalled(conn, &conn->sending_unary, NGHTTP2_CANCEL);
+    reset_stalled(conn, &conn->sending_stream, NGHTTP2_INTERNAL_ERROR);
+    if (conn->draining && !conn->drained && conn->drain_us <= now_us) {
+        finish_drain(conn);
+    }
 }
 
 static const conn_ops_t h2_ops = {

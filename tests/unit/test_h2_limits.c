@@ -349,9 +349,27 @@ static void half_open_clients_are_closed(void **state)
 static void connections_that_are_never_used_are_closed(void **state)
 {
     fixture_t *f = *state;
+    assert_true(f->conn->ops->deadline(f->conn) == f->peer->now_us + LIMIT_UNUSED_US);
     pass_time(f, LIMIT_UNUSED_US - 1);
-    assert_false(f->conn->ops->finished(f->conn));
-    pass_time(f, 1);
+    assert_false(f->peer->goaway);
+    pass_time(f, 1); /* and the acknowledgement of what it says */
+    assert_true(f->peer->goaway);
+    assert_int_equal(f->peer->goaway_code, NGHTTP2_NO_ERROR);
+    pass_time(f, 0);
+    assert_true(f->conn->ops->finished(f->conn));
+}
+
+static void the_end_of_an_unused_connection_loses_no_call(void **state)
+{
+    fixture_t *f = *state;
+    peer_stream_t *stream = h2_peer_call(f->peer, "/etcdserverpb.KV/Range", false); /* on its way */
+    h2_peer_message(f->peer, stream, "x", 1, true);
+    f->peer->now_us += LIMIT_UNUSED_US;
+    f->conn->ops->timeout(f->conn, f->peer->now_us);
+    h2_peer_pump(f->peer);
+    assert_status(stream, GRPC_OK, "");
+    assert_true(f->peer->goaway);
+    pass_time(f, 0);
     assert_true(f->conn->ops->finished(f->conn));
 }
 
@@ -437,6 +455,7 @@ static void answers_nobody_takes_are_given_up(void **state)
     reset = f->conn->ops->output(f->conn, f->peer->now_us);
     assert_int_equal(reset.data[3], NGHTTP2_RST_STREAM);
     assert_int_equal(reset.data[8], watch->id);
+    assert_int_equal(reset.data[12], NGHTTP2_INTERNAL_ERROR); /* watches are taken up again then */
     assert_true(f->api.calls[1].cancelled);
 }
 
@@ -548,6 +567,7 @@ int main(void)
         TEST(half_messages_share_a_budget, set_up),
         cmocka_unit_test(half_open_clients_are_closed),
         TEST(connections_that_are_never_used_are_closed, set_up),
+        TEST(the_end_of_an_unused_connection_loses_no_call, set_up),
         TEST(used_connections_may_rest, set_up),
         TEST(slow_requests_end_but_streams_may_be_silent, set_up),
         TEST(slow_uploads_that_go_on_are_let, set_up),
