@@ -69,6 +69,7 @@ static const api_handler_t handlers[METHOD_COUNT] = {
     [METHOD_STATUS] = api_on_status,
     [METHOD_ALARM] = api_on_alarm,
     [METHOD_HEALTH_CHECK] = api_on_health_check,
+    [METHOD_HEALTH_LIST] = api_on_health_list,
     [METHOD_HEALTH_WATCH] = api_on_health_watch,
 };
 

@@ -19,6 +19,7 @@ void api_status_read(api_t *self, call_t *call);
 void api_on_alarm(api_t *self, call_t *call, bytes_t **message_p);
 void api_alarm_read(api_t *self, call_t *call);
 void api_on_health_check(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_health_list(api_t *self, call_t *call, bytes_t **message_p);
 void api_on_health_watch(api_t *self, call_t *call, bytes_t **message_p);
 /* End of a turn: tells those who watch the health when it has changed. */
 void api_flush_health(api_t *self);

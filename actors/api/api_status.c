@@ -131,6 +131,25 @@ void api_on_health_check(api_t *self, call_t *call, bytes_t **message_p)
     }
 }
 
+/* The one service there is: the server itself, without a name. */
+void api_on_health_list(api_t *self, call_t *call, bytes_t **message_p)
+{
+    if (decode_empty(bytes_slice(*message_p))) {
+        api_fail_decode(self, call);
+        return;
+    }
+    bytes_t *health = encode_health(health_of(self));
+    buf_t entry = {0}, out = {0};
+    buf_field_bytes(&entry, 1, slice_str(""));
+    buf_field_bytes(&entry, 2, bytes_slice(health));
+    buf_field_bytes(&out, 1, buf_slice(&entry));
+    bytes_t *answer = buf_bytes(&out);
+    buf_deinit(&out);
+    buf_deinit(&entry);
+    bytes_unref(&health);
+    api_answer(self, call, &answer);
+}
+
 void api_on_health_watch(api_t *self, call_t *call, bytes_t **message_p)
 {
     slice_t service;

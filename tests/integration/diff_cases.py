@@ -636,6 +636,8 @@ def health_service(c):
     c.raw("grpc.health.v1.Health/Check", b"")
     c.raw("grpc.health.v1.Health/Check", b"\x0a\x03foo")
     c.raw("grpc.health.v1.Health/Check", b"\xff")
+    c.raw("grpc.health.v1.Health/List", b"")
+    c.raw("grpc.health.v1.Health/List", b"\xff")
 
 
 @case

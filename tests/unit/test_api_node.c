@@ -183,6 +183,14 @@ static void health_is_that_of_the_member(void **state)
     uint64_t call = health(rig, METHOD_HEALTH_CHECK, "other");
     assert_int_equal(rig->calls[call].code, GRPC_NOT_FOUND);
     assert_string_equal(rig->calls[call].text, "unknown service");
+    Grpc__Health__V1__HealthListRequest request = GRPC__HEALTH__V1__HEALTH_LIST_REQUEST__INIT;
+    Grpc__Health__V1__HealthListResponse *list =
+        api_rig_next(rig, api_rig_unary(rig, METHOD_HEALTH_LIST, &request),
+                     &grpc__health__v1__health_list_response__descriptor);
+    assert_int_equal(list->n_statuses, 1);
+    assert_string_equal(list->statuses[0]->service, "");
+    assert_int_equal(list->statuses[0]->status->status, SERVING);
+    api_rig_free_message(list);
     api_rig_free(&rig);
 }
 
