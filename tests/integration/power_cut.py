@@ -7,8 +7,8 @@ The data directory is on a loop-mounted image. A cut is: kill -9 under load, cop
 mounted, mount the copy, start on it. What was not synced is not in the copy (measured; the method of
 reliability testing without special kernels). The next cut goes on from the copy, so an early loss is seen late too.
 
-A third of the cuts fall at a random moment, a third right after the data directory changed (a table written, a
-segment created or deleted: a flush or a purge), a third while a compaction runs. Needs root and loop devices.
+The cuts fall, in turn, at a random moment; right after the data directory changed (a table written or deleted: a flush);
+while a compaction runs; and one in ten right after a segment of the log was deleted. Needs root and loop devices.
 """
 
 import os
@@ -23,13 +23,14 @@ import support
 from load import Ledger, Load, rpc
 
 MINIMUM = 1000
-IMAGE_BYTES = 1 << 30  # sparse
+IMAGE_BYTES = 2 << 30  # sparse
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], "loop"),
     "xfs": (["mkfs.xfs", "-q", "-f"], "loop,nouuid"),
     "btrfs": (["mkfs.btrfs", "-q", "-f"], "loop"),
 }
-MODES = ("random moment", "file created or deleted", "compaction running")
+MODES = ("random moment", "file created or deleted", "compaction running", "log segment deleted")
+RANDOM, FILES, COMPACTION, PURGE = range(4)
 
 
 def run(*command):
@@ -107,14 +108,34 @@ def wait_for_load(load, server, what):
         time.sleep(0.002)
 
 
+def wait_for_purge(server, load):
+    """Until a segment of the log disappears."""
+    path = os.path.join(server.data_dir, "member", "wal")
+    end = time.monotonic() + 60
+    seen = set(os.listdir(path))
+    while load.running():
+        now = set(os.listdir(path))
+        if seen - now:
+            return
+        seen |= now
+        if time.monotonic() > end:
+            break
+    support.fail("no segment of the log was deleted under load:\n" + server.tail())
+
+
 def one_cut(server, disk, ledger, rng, mode, number):
     """Returns (acknowledged before, table or segment files created, deleted)."""
     before_files = listing(disk.mount_point)
-    load = Load(server.client_port, "c%d" % number, rng.randrange(2 ** 32), value_bytes=(200, 8000)).start()
+    # Large values fill segments of 64 MiB soon.
+    load = Load(server.client_port, "c%d" % number, rng.randrange(2 ** 32), inflight=16 if mode == PURGE else 64,
+                value_bytes=(60000, 100000) if mode == PURGE else (200, 8000)).start()
     wait_for_load(load, server, "cut %d" % number)
-    if mode == 0:
+    if mode == RANDOM:
         time.sleep(rng.random() * 0.3)
-    elif mode == 1:
+    elif mode == PURGE:
+        wait_for_purge(server, load)
+        time.sleep(rng.choice([0, 0, 0.001, 0.01]))
+    elif mode == FILES:
         end = time.monotonic() + 10
         now = listing(disk.mount_point)
         while listing(disk.mount_point) == now and time.monotonic() < end and load.running():
@@ -146,18 +167,18 @@ def cuts_on(kind, options, directory, rng, cuts):
     server.log_path = os.path.join(directory, kind + ".log")  # not on the disk that loses power
     ledger = Ledger()
     total = {"created": 0, "deleted": 0, "fewest": None}
-    modes = [0, 0, 0]
+    modes = [0, 0, 0, 0]
     try:
         disk.mount()
         server.start()
         for number in range(cuts):
-            mode = number % 3
+            mode = PURGE if number % 10 == 3 else number % 3  # it takes longer than the others
             acked, created, deleted = one_cut(server, disk, ledger, rng, mode, number)
             modes[mode] += 1
             total["created"] += created
             total["deleted"] += deleted
             total["fewest"] = acked if total["fewest"] is None else min(total["fewest"], acked)
-            if number % 6 == 5:  # not just before a cut in a compaction: that needs something to do
+            if mode == PURGE:  # not just before a cut in a compaction: that needs something to do
                 ledger.tidy(server.target)
     finally:
         server.stop()
