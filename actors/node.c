@@ -253,7 +253,8 @@ static void add_helpers(node_t *self)
 {
     lease_cfg_t lease_cfg = {.extend_us = election_timeout_us(self)};
     watch_cfg_t watch_cfg = {.progress_notify_us = self->options->progress_notify_us,
-                             .stream_bytes_max = LIMIT_STREAM_BYTES};
+                             .stream_bytes_max = LIMIT_STREAM_BYTES,
+                             .total_bytes_max = LIMIT_WATCH_UNSENT_BYTES};
     wal_writer_t *writer = wal_writer_new(&self->recovered, LIMIT_WAL_SEGMENT_BYTES);
     add_actor(self, (runtime_cfg_t){.id = ACTOR_WAL_WRITER,
                                     .ops = &wal_writer_ops,

@@ -36,6 +36,8 @@
 #define LIMIT_WATCH_RECENT_BYTES (16u << 20)  /* recent events the watch actor keeps in memory */
 #define LIMIT_STREAM_BYTES                                                                         \
     (4u << 20) /* unsent bytes of one stream before its watchers fall back to catch-up */
+#define LIMIT_WATCH_UNSENT_BYTES                                                                   \
+    (256u << 20)               /* unsent events of all streams; each has an equal share */
 #define LIMIT_WATCHERS 1000000 /* per node; about 200 bytes each */
 
 /* ---- reads ---- */

@@ -100,10 +100,21 @@ static void hand_out(watch_t *self, outbox_t *out)
     self->gateway_has_room = outbox_room(out, ACTOR_GRPC_GATEWAY);
 }
 
+/* What one stream may have unsent: less when many share the total, so that no number of clients that
+ * never read makes the memory grow beyond it; never so little that progress takes forever. */
+static uint64_t stream_limit(const watch_t *self)
+{
+    enum { SHARE_MIN = 16384 };
+    size_t streams = self->set.streams.count;
+    uint64_t share = self->cfg.total_bytes_max / (streams ? streams : 1);
+    share = share > SHARE_MIN ? share : SHARE_MIN;
+    return share < self->cfg.stream_bytes_max ? share : self->cfg.stream_bytes_max;
+}
+
 static bool can_take(const watch_t *self, const watch_stream_t *stream)
 {
     return self->gateway_has_room && self->out_bytes < OUT_BYTES_MAX &&
-           stream->outstanding < self->cfg.stream_bytes_max;
+           stream->outstanding < stream_limit(self);
 }
 
 static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events)
@@ -287,7 +298,7 @@ static void choose(watch_t *self, slice_work_t *work, int64_t compacted)
         watcher_t *next = watcher->ready_next;
         if (watcher->next < compacted) {
             cancel_compacted(self, watcher, compacted);
-        } else if (watcher->stream->outstanding >= self->cfg.stream_bytes_max) {
+        } else if (watcher->stream->outstanding >= stream_limit(self)) {
             watcher_set_move(&self->set, watcher, WATCHER_BLOCKED);
         } else {
             work->intervals[work->count] = (mvcc_interval_t){
@@ -401,7 +412,7 @@ static void on_consumed(watch_t *self, const msg_watch_stream_t *consumed)
     }
     uint64_t bytes = consumed->bytes < stream->outstanding ? consumed->bytes : stream->outstanding;
     stream->outstanding -= bytes;
-    if (stream->outstanding > self->cfg.stream_bytes_max / 2) {
+    if (stream->outstanding > stream_limit(self) / 2) {
         return; /* not worth a slice yet */
     }
     for (watcher_t *watcher = stream->watchers; watcher; watcher = watcher->stream_next) {

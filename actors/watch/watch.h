@@ -11,8 +11,8 @@ typedef struct watch watch_t;
 
 typedef struct {
     uint64_t progress_notify_us; /* --watch-progress-notify-interval */
-    size_t
-        stream_bytes_max; /* unsent per stream before its watchers fall back; LIMIT_STREAM_BYTES */
+    size_t stream_bytes_max;     /* unsent per stream before its watchers fall back */
+    size_t total_bytes_max;      /* unsent of all streams, in equal shares */
 } watch_cfg_t;
 
 watch_t *watch_new(const watch_cfg_t *cfg, metrics_t *metrics);

@@ -207,7 +207,8 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
 static void add_others(virtual_node_t *self, uint64_t origin)
 {
     lease_cfg_t lease = {.extend_us = ELECTION_TIMEOUT_US};
-    watch_cfg_t watch = {.progress_notify_us = 600000000, .stream_bytes_max = 65536};
+    watch_cfg_t watch = {
+        .progress_notify_us = 600000000, .stream_bytes_max = 65536, .total_bytes_max = 1 << 20};
     api_cfg_t api = {.cluster_id = CLUSTER_ID,
                      .member_id = MEMBER_ID,
                      .origin = origin,

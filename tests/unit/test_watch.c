@@ -15,7 +15,7 @@
 #include "store/mvcc_write.h"
 #include "tests/support/core_test.h"
 
-enum { STREAM_BYTES = 2000 };
+enum { STREAM_BYTES = 20000, TOTAL_BYTES = 40000 };
 
 static metrics_t metrics;
 
@@ -37,7 +37,9 @@ static rig_t start(void)
     rig_t rig = {.kv = kv_memory_new()};
     char *error = NULL;
     assert_int_equal(mvcc_new(&rig.mvcc, rig.kv, &error), 0);
-    watch_cfg_t cfg = {.progress_notify_us = 1000000, .stream_bytes_max = STREAM_BYTES};
+    watch_cfg_t cfg = {.progress_notify_us = 1000000,
+                       .stream_bytes_max = STREAM_BYTES,
+                       .total_bytes_max = TOTAL_BYTES};
     rig.core = core_test_new(ACTOR_WATCH, &watch_ops, watch_new(&cfg, &metrics));
     msg_t *msg = msg_new(MSG_RESTORED);
     msg->u.restored.store = shared_new(rig.kv, leave_open);
@@ -319,6 +321,28 @@ static void a_slow_stream_falls_back_and_misses_nothing(void **state)
     end(&rig);
 }
 
+/* Two streams may fill 20,000 bytes each; three have a smaller share of the 40,000 in all. */
+static void many_slow_streams_share_one_budget(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    char value[16500];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    watch(&rig, 2, 0, "a", NULL, 0, 1, 0);
+    put(&rig, "a", value);
+    put(&rig, "a", "3"); /* 16,500 unsent each: both still take it */
+    watch(&rig, 3, 0, "b", NULL, 0, 3, 0);
+    put(&rig, "a", "4"); /* now a share is 16,384: nobody takes it */
+    expect(&rig, "1/0 created@1; 2/0 created@1; 1/0 put a=vvvvvvvvv@2; 2/0 put a=vvvvvvvvv@2; "
+                 "1/0 put a=3@3; 2/0 put a=3@3; 3/0 created@3");
+    about_stream(&rig, MSG_WATCH_CLOSE, 3, 0, 0, 0);
+    about_stream(&rig, MSG_WATCH_CONSUMED, 1, 0, 0, 20 * STREAM_BYTES);
+    expect(&rig, "1/0 put a=4@4");
+    end(&rig);
+}
+
 static void cancel_answers_known_watchers_only(void **state)
 {
     (void)state;
@@ -423,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_future_watch_is_silent_until_its_revision),
         cmocka_unit_test(a_start_below_compaction_is_cancelled_after_created),
         cmocka_unit_test(a_slow_stream_falls_back_and_misses_nothing),
+        cmocka_unit_test(many_slow_streams_share_one_budget),
         cmocka_unit_test(cancel_answers_known_watchers_only),
         cmocka_unit_test(a_closed_stream_gets_nothing),
         cmocka_unit_test(progress_comes_by_itself_when_nothing_else_did),
