@@ -62,6 +62,8 @@ void mailbox_destroy(mailbox_t **self_p)
     *self_p = NULL;
     if (self) {
         mailbox_release(self);
+        /* The close is libzmq's to finish; the address is free at once. */
+        zsock_unbind(self->socket, "%s", zsock_endpoint(self->socket));
         zsock_destroy(&self->socket);
         free(self);
     }

@@ -10,7 +10,7 @@ typedef struct mailslot mailslot_t; /* a connected PUSH socket; one writer */
 /* Both are made by main before the threads start, then used by one thread each. Aborts if the
  * address is taken (a bug). */
 mailbox_t *mailbox_new(const char *address);
-void mailbox_destroy(mailbox_t **self_p);
+void mailbox_destroy(mailbox_t **self_p); /* its address may be bound again when it returns */
 mailslot_t *mailslot_new(const char *address);
 void mailslot_destroy(mailslot_t **self_p);
 
