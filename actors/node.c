@@ -284,13 +284,13 @@ static int64_t lease_ttl_min_s(const options_t *options)
 
 static size_t connections_max(void)
 {
-    enum { OWN_DESCRIPTORS = 256 }; /* LevelDB's tables, the log, ZeroMQ's signalers */
+    const rlim_t own_descriptors = 256; /* LevelDB's tables, the log, ZeroMQ's signalers */
     struct rlimit limit = {.rlim_cur = 1024};
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur <= 2 * OWN_DESCRIPTORS) {
+    if (limit.rlim_cur <= 2 * own_descriptors) {
         return limit.rlim_cur / 2;
     }
-    rlim_t room = limit.rlim_cur - OWN_DESCRIPTORS;
+    rlim_t room = limit.rlim_cur - own_descriptors;
     return room < LIMIT_CONNECTIONS ? (size_t)room : LIMIT_CONNECTIONS;
 }
 

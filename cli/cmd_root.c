@@ -13,7 +13,7 @@ static int run_missing(cli_t *cli, const strings_t *args)
 
 #define MISSING(variable, text, in_group)                                                          \
     static const command_t variable = {                                                            \
-        .name = text, .summary = "Not supported yet", .group = in_group, .run = run_missing}
+        .name = (text), .summary = "Not supported yet", .group = (in_group), .run = run_missing}
 
 MISSING(missing_alarm, "alarm", GROUP_CLUSTER);
 MISSING(missing_defrag, "defrag", GROUP_CLUSTER);

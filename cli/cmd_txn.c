@@ -51,7 +51,7 @@ static int read_compares(cli_t *cli, Etcdserverpb__TxnRequest *txn)
     for (;;) {
         char *line = NULL;
         int code = read_line(cli, &line);
-        if (code != 0 || line[0] == 0) {
+        if (line == NULL || line[0] == 0) {
             free(line);
             return code;
         }
@@ -148,7 +148,7 @@ static int read_ops(cli_t *cli, Etcdserverpb__RequestOp ***ops_p, size_t *n_p)
     for (;;) {
         char *line = NULL;
         int code = read_line(cli, &line);
-        if (code != 0 || line[0] == 0) {
+        if (line == NULL || line[0] == 0) {
             free(line);
             return code;
         }

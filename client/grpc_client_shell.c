@@ -534,7 +534,7 @@ void grpc_client_destroy(grpc_client_t **self_p)
     grpc_session_destroy(&self->session);
     grpc_buffer_deinit(&self->out);
     while (self->streams != NULL) {
-        free_stream(self->streams);
+        free_stream(self->streams); /* NOLINT: it moves self->streams on */
     }
     for (size_t i = 0; i < self->endpoints_n; i++) {
         grpc_endpoint_deinit(&self->endpoints[i]);

@@ -99,7 +99,8 @@ static bool is_etcd_segment(const char *name)
     enum { DIGITS = 16 };
     static const char hex[] = "0123456789abcdef";
     return strspn(name, hex) == DIGITS && name[DIGITS] == '-' &&
-           strspn(name + DIGITS + 1, hex) == DIGITS && strcmp(name + 2 * DIGITS + 1, ".wal") == 0;
+           strspn(name + DIGITS + 1, hex) == DIGITS &&
+           strcmp(name + DIGITS + 1 + DIGITS, ".wal") == 0;
 }
 
 static bool has_etcd_segment(io_t *io, const char *path)

@@ -65,6 +65,7 @@ void kv_node_unref(kv_node_t *node)
 static kv_node_t *node_own(kv_node_t **slot)
 {
     kv_node_t *old = *slot;
+    assert(old && old->refs > 0);
     if (old->refs == 1) {
         return old;
     }
@@ -180,6 +181,7 @@ void kv_tree_remove(kv_node_t **root, slice_t key)
     kv_node_t **slots[KV_TREE_HEIGHT_MAX];
     int count = path_own(root, key, slots);
     kv_node_t *node = *slots[count - 1];
+    assert(node); /* it has been found */
     if (node->child[0] && node->child[1]) {
         /* The next larger key moves up, and its node goes instead. */
         kv_node_t **slot = &node->child[1];

@@ -105,7 +105,7 @@ static int block_at(const mvcc_counter_t *self, slice_t *first, int64_t *live)
 /* From `from` to the first block boundary. */
 static int start_left(mvcc_counter_t *self)
 {
-    slice_t first;
+    slice_t first = {0};
     int64_t live = 0;
     int rc = block_at(self, &first, &live);
     if (rc < 0) {
@@ -163,7 +163,7 @@ static int sum_blocks(mvcc_counter_t *self, size_t *rows_left)
             return MVCC_MORE_WORK;
         }
         *rows_left -= 1;
-        slice_t first;
+        slice_t first = {0};
         int64_t live = 0;
         int rc = block_at(self, &first, &live);
         if (rc < 0) {

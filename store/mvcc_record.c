@@ -43,7 +43,7 @@ static int take_field(slice_t *rest, uint8_t tag, int64_t *value)
 void mvcc_record_write(buf_t *out, const mvcc_record_t *record)
 {
     buf_clear(out);
-    uint8_t *start = buf_reserve(out, 6 * (1 + VARINT_MAX) + record->value.len);
+    uint8_t *start = buf_reserve(out, (size_t)6 * (1 + VARINT_MAX) + record->value.len);
     uint8_t *end = start;
     end += varint_write(end, (uint64_t)record->sub);
     *end++ = TAG_CREATE_REVISION;

@@ -181,7 +181,7 @@ static int seek_version(mvcc_walk_t *self, size_t *rows_left)
 /* Leaves the key handed out last: in latest, in history, or in both. */
 static int leave_key(mvcc_walk_t *self, size_t *rows_left)
 {
-    slice_t key;
+    slice_t key = {0};
     int rc = latest_at(self, &key);
     if (rc < 0) {
         return rc;
@@ -204,7 +204,7 @@ static int leave_key(mvcc_walk_t *self, size_t *rows_left)
  * is. KV_ABSENT when there is none. */
 static int smallest_key(mvcc_walk_t *self, bool *in_latest, bool *in_history)
 {
-    slice_t key;
+    slice_t key = {0};
     int rc = latest_at(self, &key);
     if (rc < 0) {
         return rc;

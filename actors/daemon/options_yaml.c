@@ -339,10 +339,14 @@ static void on_discovery(reader_t *self)
     }
 }
 
+static bool next_is(reader_t *self, yaml_event_type_t type)
+{
+    return next_event(self) == type;
+}
+
 static void read_document(reader_t *self)
 {
-    if (next_event(self) != YAML_STREAM_START_EVENT ||
-        next_event(self) != YAML_DOCUMENT_START_EVENT) {
+    if (!next_is(self, YAML_STREAM_START_EVENT) || !next_is(self, YAML_DOCUMENT_START_EVENT)) {
         return; /* nothing but comments, or an error */
     }
     yaml_event_type_t type = next_event(self);
@@ -367,7 +371,7 @@ static void read_document(reader_t *self)
         }
         free(key);
     }
-    if (next_event(self) == YAML_DOCUMENT_END_EVENT && next_event(self) != YAML_STREAM_END_EVENT) {
+    if (next_is(self, YAML_DOCUMENT_END_EVENT) && !next_is(self, YAML_STREAM_END_EVENT)) {
         fail(self, &self->event.start_mark, xstrdup("the file must hold one document"));
     }
 }

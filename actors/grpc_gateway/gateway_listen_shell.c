@@ -46,11 +46,12 @@ static void remove_stale(const struct sockaddr_un *name)
 static int listen_unix(const gateway_address_t *address, char **error)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    if (strlen(address->host) >= sizeof name.sun_path) {
+    size_t len = strlen(address->host);
+    if (len >= sizeof name.sun_path) {
         errno = ENAMETOOLONG;
         return refuse(-1, error, "cannot listen on", address);
     }
-    strcpy(name.sun_path, address->host);
+    memcpy(name.sun_path, address->host, len + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return refuse(fd, error, "cannot make a socket for", address);

@@ -185,7 +185,7 @@ void watcher_set_close_stream(watcher_set_t *self, uint64_t id)
         return;
     }
     while (stream->watchers) {
-        watcher_set_remove(self, stream->watchers);
+        watcher_set_remove(self, stream->watchers); /* NOLINT: it moves stream->watchers on */
     }
     table_remove(&self->streams, hash_u64(id), stream);
     free(stream);

@@ -44,6 +44,11 @@ IMPURE = re.compile(
 # that all instances share.
 WRITABLE = re.compile(r"^\S+ .{7} (\.data|\.bss|\.data\.(?!rel\.ro)\S*|\.bss\.\S*)\s+(\S+)\s+(\S+)$", re.M)
 
+# Not bounded by the buffer they write to, not for programs with threads, or without a report of overflow.
+BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|gets|strtok|asctime|ctime|gmtime|localtime|setlocale|"
+                    r"rand|srand|tmpnam|mktemp|ttyname|gethostbyname|getpwnam|getpwuid|inet_ntoa|atoi|atol|atoll|atof|"
+                    r"alloca|setjmp|longjmp)\(")
+
 FILE_LINES_MAX = 600
 TEST_FILE_LINES_MAX = 1000  # a list of cases
 FUNCTION_LINES_MAX = 70
@@ -114,6 +119,9 @@ def check_sizes(name, lines, longest):
             table = "clang-format off" in line
         if len(line) > LINE_LENGTH_MAX and not table:
             complain(f"{name}:{number}: {len(line)} columns, at most {LINE_LENGTH_MAX}")
+        banned = BANNED.search(line.split("/*")[0])
+        if banned and not name.startswith("tests/"):
+            complain(f"{name}:{number}: {banned[1]} is banned")
         if re.search(r"\b(TODO|FIXME|XXX)\b", line):
             complain(f"{name}:{number}: unfinished work belongs into an issue")
 
