@@ -162,7 +162,12 @@ static void leases_are_granted_once_and_revoked_in_one_revision(void **state)
     revoke.id = -7;
     rig_add_request(rig, RIG_LEASE_REVOKE, &revoke.base);
     rig_send(rig);
-    msg_t *msg = core_test_expect(&rig->test, ACTOR_WATCH, MSG_EVENTS);
+    msg_t *msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_APPLIED);
+    msg_free(&msg);
+    msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_RESULT);
+    assert_int_equal(msg->u.result.items[0].error, API_NONE);
+    msg_free(&msg);
+    msg = core_test_expect(&rig->test, ACTOR_WATCH, MSG_EVENTS);
     assert_int_equal(msg->u.events.count, 2);
     assert_true(slice_equal(msg->u.events.items[0].key, slice_str("a")));
     assert_true(slice_equal(msg->u.events.items[1].key, slice_str("c")));
