@@ -66,6 +66,7 @@
 #define LIMIT_OUTBOUND_ACKS           64
 #define LIMIT_STREAM_RESETS_BURST     200
 #define LIMIT_STREAM_RESETS_PER_S     20
+#define LIMIT_STREAM_RESETS_EARNED    1000 /* by answered calls, one each: time-outs come in heaps */
 #define LIMIT_RAPID_RESET_US          1000000 /* only calls reset in this time, unanswered, count */
 #define LIMIT_PING_STRIKES            2       /* pings more often than allowed, as grpc-go */
 #define LIMIT_STREAM_WINDOW_BYTES     (1u << 20)

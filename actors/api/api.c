@@ -498,6 +498,7 @@ static void destroy(void **self_p)
         bytes_unref(&self->proposals[i].payload);
     }
     free(self->proposals);
+    buf_deinit(&self->range_spare);
     id_map_deinit(&self->calls);
     id_map_deinit(&self->requests);
     call_heap_deinit(&self->heap);

@@ -12,6 +12,21 @@ enum { RANGE_KVS = 2, RANGE_MORE = 3, RANGE_COUNT = 4 };
 
 enum { FINISHED_KEYS = 16 /* what opening and closing a cursor costs, in keys read */ };
 
+/* Large answers grow in one buffer that goes from job to job, so that most need not grow it. */
+enum { SPARE_BYTES_MAX = 1 << 20 };
+
+static void keep_buffer(api_t *self, buf_t *out)
+{
+    if (out->capacity > SPARE_BYTES_MAX || out->capacity <= self->range_spare.capacity) {
+        buf_deinit(out);
+        return;
+    }
+    buf_deinit(&self->range_spare);
+    self->range_spare = *out;
+    *out = (buf_t){0};
+    buf_clear(&self->range_spare);
+}
+
 void range_job_destroy(api_t *self, range_job_t **job_p)
 {
     range_job_t *job = *job_p;
@@ -22,7 +37,7 @@ void range_job_destroy(api_t *self, range_job_t **job_p)
     mvcc_cursor_destroy(&job->cursor);
     view_unref(&job->view);
     api_charge(self, job->charged, 0);
-    buf_deinit(&job->out);
+    keep_buffer(self, &job->out);
     buf_deinit(&job->next_key);
     free(job);
 }
@@ -118,6 +133,8 @@ void api_range_start(api_t *self, call_t *call)
     } else if (rc > 0) {
         api_fail(self, call, (api_error_t)rc);
     } else {
+        job->out = self->range_spare;
+        self->range_spare = (buf_t){0};
         header_append(&self->header, &job->out, job->view->head.revision, self->role.term);
         api_read_activate(self, call);
     }

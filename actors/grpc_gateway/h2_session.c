@@ -233,9 +233,13 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *user_data)
 {
     (void)error;
+    h2_conn_t *conn = user_data;
     h2_stream_t *stream = stream_of(session, id);
     if (stream) {
-        h2_stream_free(user_data, stream);
+        if (stream->answered && conn->resets.tokens < LIMIT_STREAM_RESETS_EARNED) {
+            conn->resets.tokens++; /* who lets calls end may also lose patience with some */
+        }
+        h2_stream_free(conn, stream);
     }
     return 0;
 }

@@ -138,6 +138,31 @@ static void answered_calls_may_be_reset_at_any_rate(void **state)
     assert_int_equal(fake_open_calls(&f->api), 0);
 }
 
+/* A stalled server makes a busy client's calls time out all at once. */
+static void busy_clients_may_lose_patience(void **state)
+{
+    fixture_t *f = *state;
+    enum { CALLS = 900 };
+    for (int i = 0; i < CALLS; i++) {
+        peer_stream_t *stream = h2_peer_call(f->peer, "/etcdserverpb.KV/Range", false);
+        h2_peer_message(f->peer, stream, "x", 1, true);
+    }
+    h2_peer_pump(f->peer);
+    f->api.hold = true;
+    for (int i = 0; i < CALLS; i++) {
+        peer_stream_t *stream = h2_peer_call(f->peer, "/etcdserverpb.KV/Range", false);
+        h2_peer_message(f->peer, stream, "x", 1, true);
+    }
+    h2_peer_pump(f->peer);
+    for (int i = 0; i < CALLS; i++) {
+        nghttp2_submit_rst_stream(f->peer->session, 0, f->peer->streams[CALLS + i].id,
+                                  NGHTTP2_CANCEL);
+    }
+    h2_peer_pump(f->peer);
+    assert_false(f->peer->refused);
+    assert_int_equal(fake_open_calls(&f->api), CALLS); /* those that were answered */
+}
+
 static void calls_that_lived_a_while_may_be_reset(void **state)
 {
     fixture_t *f = *state;
@@ -555,6 +580,7 @@ int main(void)
         TEST(answers_earn_window_updates, set_up),
         TEST(rapid_resets_end_the_connection, set_up),
         TEST(answered_calls_may_be_reset_at_any_rate, set_up),
+        TEST(busy_clients_may_lose_patience, set_up),
         TEST(calls_that_lived_a_while_may_be_reset, set_up),
         TEST(pings_more_often_than_allowed_end_the_connection, set_up),
         TEST(pings_at_the_allowed_rate_are_answered, set_up),
