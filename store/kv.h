@@ -43,6 +43,9 @@ typedef struct kv_iter_ops {
     void (*seek)(kv_iter_t *self, slice_t key); /* first key >= `key` */
     void (*seek_last)(kv_iter_t *self);
     void (*next)(kv_iter_t *self);
+    /* As next, but cheaper: what could not be read may be skipped, and only error() tells. Ask it
+     * before anything is done with what has been read. */
+    void (*step)(kv_iter_t *self);
     void (*prev)(kv_iter_t *self);
     bool (*valid)(const kv_iter_t *self);
     slice_t (*key)(const kv_iter_t *self);

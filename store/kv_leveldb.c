@@ -93,6 +93,7 @@ typedef struct {
     store_t *store;
     leveldb_iterator_t *it;
     bool valid;
+    bool unasked; /* moved without asking LevelDB for errors */
     int error;
 } store_iter_t;
 
@@ -111,13 +112,17 @@ static int store_fail(store_t *self, char **text_p)
 /* ---- iterators ---- */
 
 /* LevelDB steps over a block it cannot read and goes on: only its status tells. */
-static void iter_moved(store_iter_t *self)
+static int iter_status(const store_iter_t *self)
 {
     char *text = NULL;
     leveldb_iter_get_error(self->it, &text);
-    if (text) {
-        self->error = store_fail(self->store, &text);
-    }
+    return text ? store_fail(self->store, &text) : self->error;
+}
+
+static void iter_moved(store_iter_t *self)
+{
+    self->error = iter_status(self);
+    self->unasked = false;
     self->valid = self->error == 0 && leveldb_iter_valid(self->it);
 }
 
@@ -141,6 +146,18 @@ static void iter_next(kv_iter_t *base)
     assert(self->valid);
     leveldb_iter_next(self->it);
     iter_moved(self);
+}
+
+/* Asking costs as much as moving: every part of the store is asked for its status. */
+static void iter_step(kv_iter_t *base)
+{
+    store_iter_t *self = (store_iter_t *)base;
+    assert(self->valid);
+    leveldb_iter_next(self->it);
+    self->unasked = true;
+    if (!leveldb_iter_valid(self->it)) {
+        iter_moved(self);
+    }
 }
 
 static void iter_prev(kv_iter_t *base)
@@ -176,7 +193,8 @@ static slice_t iter_value(const kv_iter_t *base)
 
 static int iter_error(const kv_iter_t *base)
 {
-    return ((const store_iter_t *)base)->error;
+    const store_iter_t *self = (const store_iter_t *)base;
+    return self->unasked ? iter_status(self) : self->error;
 }
 
 static void iter_destroy(kv_iter_t *base)
@@ -190,6 +208,7 @@ static const kv_iter_ops_t iter_ops = {
     .seek = iter_seek,
     .seek_last = iter_seek_last,
     .next = iter_next,
+    .step = iter_step,
     .prev = iter_prev,
     .valid = iter_valid,
     .key = iter_key,

@@ -197,6 +197,7 @@ static const kv_iter_ops_t iter_ops = {
     .seek = iter_seek,
     .seek_last = iter_seek_last,
     .next = iter_next,
+    .step = iter_next,
     .prev = iter_prev,
     .valid = iter_valid,
     .key = iter_key,

@@ -107,6 +107,7 @@ typedef struct {
     bool loaded;        /* history_valid says something */
     bool history_valid; /* history stands on history_key, history_at */
     bool advance;       /* what was handed out last is still under the iterators */
+    bool trusting;      /* set by the owner, who asks mvcc_walk_error before using what it got */
     kv_iter_t *latest;
     kv_iter_t *history;
     buf_t end;         /* bounded: first key outside */
@@ -124,6 +125,8 @@ void mvcc_walk_deinit(mvcc_walk_t *self); /* may be called twice */
  * MVCC_MORE_WORK = *rows_left rows have been looked at; call again. < 0. */
 int mvcc_walk_next(mvcc_walk_t *self, size_t *rows_left, slice_t *key, slice_t *record)
     __attribute__((warn_unused_result));
+/* Has everything been read that should have been? 0 or < 0. Only a trusting walk needs to ask. */
+int mvcc_walk_error(const mvcc_walk_t *self) __attribute__((warn_unused_result));
 /* The interval of a request as the walk's start and end. */
 void mvcc_walk_interval(mvcc_walk_t *self, const kv_reader_t *reader, const mvcc_head_t *head,
                         int64_t revision, const mvcc_interval_t *interval);

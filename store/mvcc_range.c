@@ -303,12 +303,14 @@ static int scan(mvcc_cursor_t *self, size_t *rows_left, size_t bytes, buf_t *out
     if (!self->walking) {
         self->walking = true;
         mvcc_walk_interval(&self->walk, self->reader, &self->head, self->at, interval);
+        self->walk.trusting = true;
     }
     int64_t emitted = self->emitted;
     size_t last = 0;
     int rc = scan_keys(self, rows_left, bytes, out, &last);
-    if (rc < 0) {
-        return rc;
+    int error = mvcc_walk_error(&self->walk);
+    if (rc < 0 || error) {
+        return rc < 0 ? rc : error;
     }
     if (self->emitted > emitted) {
         remember_last(self, out, last);

@@ -89,7 +89,7 @@ static int next_latest(mvcc_walk_t *self, slice_t *key, slice_t *record)
 {
     kv_iter_t *iter = self->latest;
     if (self->advance) {
-        iter->ops->next(iter);
+        (self->trusting ? iter->ops->step : iter->ops->next)(iter);
     }
     int rc = latest_at(self, key);
     if (rc <= 0) {
@@ -280,6 +280,12 @@ static int next_historical(mvcc_walk_t *self, size_t *rows_left, slice_t *key, s
         *key = buf_slice(&self->current);
         return rc;
     }
+}
+
+int mvcc_walk_error(const mvcc_walk_t *self)
+{
+    int rc = mvcc_iter_error(self->latest);
+    return rc || !self->history ? rc : mvcc_iter_error(self->history);
 }
 
 int mvcc_walk_next(mvcc_walk_t *self, size_t *rows_left, slice_t *key, slice_t *record)

@@ -405,6 +405,7 @@ static const kv_iter_ops_t merge_ops = {
     .seek = merge_seek,
     .seek_last = merge_seek_last,
     .next = merge_next,
+    .step = merge_next,
     .prev = merge_prev,
     .valid = merge_valid,
     .key = merge_key,

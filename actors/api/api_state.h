@@ -94,7 +94,7 @@ struct api {
     read_round_t rounds[LIMIT_READ_ROUNDS];
     call_list_t reads_applying; /* have their index, in growing order, and wait for the store */
     call_list_t reads_ready;
-    buf_t range_spare; /* for the next range's answer */
+    buf_t range_spare;        /* for the next range's answer */
     call_list_t reads_active; /* long ones, round-robin */
     size_t answer_bytes;      /* under construction */
 

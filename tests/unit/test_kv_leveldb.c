@@ -259,6 +259,24 @@ static void make_flushed(void)
     kv_close(&kv);
 }
 
+/* By steps, which do not ask for errors as they go. Stops at the first hole, where error() must
+ * tell, or at the end. */
+static int step_through(kv_t *kv)
+{
+    kv_iter_t *iter = kv_iter_new(kv_latest(kv));
+    uint32_t number = 0;
+    char key[20];
+    iter->ops->seek(iter, slice_str(""));
+    while (iter->ops->valid(iter) && slice_equal(iter->ops->key(iter), key_of(number, key))) {
+        iter->ops->step(iter);
+        number++;
+    }
+    int error = iter->ops->error(iter);
+    assert_true(number == KEYS || error != 0);
+    kv_iter_destroy(&iter);
+    return error;
+}
+
 /* The error that damage leads to, or 0. What is read is checked in any case. */
 static int noticed(void)
 {
@@ -276,6 +294,7 @@ static int noticed(void)
     error = walk(kv, KEYS);
     /* A get reads only the blocks it needs, a walk reads them all. */
     assert_true(error != 0 || tally.broken == 0);
+    assert_int_equal(step_through(kv), error);
     kv_close(&kv);
     return error;
 }
