@@ -131,6 +131,17 @@ def check_expiry(pair):
     pair.call("etcdserverpb.Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=424242, keys=True))
 
 
+def wait_for_storage_version(calls):
+    """A fresh etcd serves before it has settled the version of its storage, and until then shows an older one."""
+    end = time.monotonic() + 20
+    status = rpc.StatusResponse()
+    while not status.storageVersion.startswith("3.7"):
+        if time.monotonic() > end:
+            support.fail("storage version %r after 20 s" % status.storageVersion)
+        answer = calls.unary("etcdserverpb.Maintenance/Status")(rpc.StatusRequest().SerializeToString(), timeout=5)
+        status.ParseFromString(answer)
+
+
 class Servers:
     """The reference and the server under test, both fresh, with the pair that talks to them."""
 
@@ -151,6 +162,8 @@ class Servers:
             self.__exit__()
             raise
         self.pair = Pair(self.servers[0].target, self.servers[1].target, self.seed, self.options.max_differences)
+        for calls in (self.pair.a, self.pair.b):
+            wait_for_storage_version(calls)
         return self
 
     def __exit__(self, *_):
