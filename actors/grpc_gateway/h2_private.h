@@ -40,7 +40,7 @@ struct h2_stream {
     bool remote_closed; /* END_STREAM has come */
     bool answered;      /* the status is known: nothing of the request matters any more */
     bool submitted;     /* response headers have been given to nghttp2 */
-    bool answer_sent;   /* and have left for the socket */
+    bool answer_sent;   /* bytes of a message have left for the socket */
     bool deferred;      /* nghttp2 waits for nghttp2_session_resume_data */
     h2_link_t links[LINK_COUNT];
 
@@ -90,6 +90,7 @@ typedef struct {
     size_t chunk_count, chunk_capacity;
     int32_t free_first; /* index or -1 */
     size_t open_streams;
+    h2_stream_t *recent; /* found last by its id, or NULL */
 
     h2_list_t requests; /* LINK_REQUEST: a message is expected */
     h2_list_t held;     /* LINK_REQUEST: complete, waiting for room in the connection's queue */

@@ -105,6 +105,7 @@ int h2_response_send_data(nghttp2_session *session, nghttp2_frame *frame, const 
     memcpy(room, header, FRAME_HEADER_BYTES);
     size_t message_bytes = h2_queue_copy(conn, stream, room + FRAME_HEADER_BYTES, len);
     buf_advance(&conn->out, FRAME_HEADER_BYTES + len);
+    stream->answer_sent = true;
     if (stream->call && message_bytes > 0) {
         calls_touch(conn->env->calls);
         api_call_sent(conn->env->api, stream->call, message_bytes);

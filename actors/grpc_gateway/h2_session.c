@@ -87,9 +87,13 @@ static int count_ping(h2_conn_t *conn)
 
 /* ---- nghttp2's callbacks ---- */
 
-static h2_stream_t *stream_of(nghttp2_session *session, int32_t id)
+/* Frames of one stream often follow each other: the last answer is kept. */
+static h2_stream_t *stream_of(h2_conn_t *conn, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(session, id);
+    if (!conn->recent || conn->recent->id != id) {
+        conn->recent = nghttp2_session_get_stream_user_data(conn->session, id);
+    }
+    return conn->recent;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
@@ -118,7 +122,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 {
     h2_conn_t *conn = user_data;
     conn->received_bytes += len;
-    h2_stream_t *stream = stream_of(session, id);
+    h2_stream_t *stream = stream_of(user_data, id);
     if (stream) {
         h2_request_data(conn, stream, slice(data, len));
         if (!(flags & NGHTTP2_FLAG_END_STREAM) && !stream->answered) {
@@ -136,7 +140,7 @@ static int on_request_frame(h2_conn_t *conn, const nghttp2_frame *frame)
         return 0;
     }
     if (ended) {
-        h2_stream_t *stream = stream_of(conn->session, frame->hd.stream_id);
+        h2_stream_t *stream = stream_of(conn, frame->hd.stream_id);
         if (stream) {
             h2_request_end(conn, stream);
         }
@@ -159,11 +163,12 @@ static int on_ping(h2_conn_t *conn, const nghttp2_frame *frame)
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
+    (void)session;
     h2_conn_t *conn = user_data;
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS: return on_request_frame(conn, frame);
-    case NGHTTP2_RST_STREAM: return count_reset(conn, stream_of(session, frame->hd.stream_id));
+    case NGHTTP2_RST_STREAM: return count_reset(conn, stream_of(conn, frame->hd.stream_id));
     case NGHTTP2_PING: return on_ping(conn, frame);
     case NGHTTP2_SETTINGS:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
@@ -212,6 +217,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
+    (void)session;
     h2_conn_t *conn = user_data;
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) {
         return 0;
@@ -220,10 +226,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     if (conn->control.tokens < LIMIT_CONTROL_FRAMES_BURST) {
         conn->control.tokens += LIMIT_CONTROL_FRAMES_ALLOWED;
     }
-    h2_stream_t *stream = stream_of(session, frame->hd.stream_id);
-    if (stream) {
-        stream->answer_sent = true;
-        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !stream->remote_closed) {
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        const h2_stream_t *stream = stream_of(conn, frame->hd.stream_id);
+        if (stream && !stream->remote_closed) {
             h2_reset(conn, frame->hd.stream_id, NGHTTP2_NO_ERROR); /* send no more (RFC 9113 8.1) */
         }
     }
@@ -232,9 +237,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *user_data)
 {
+    (void)session;
     (void)error;
     h2_conn_t *conn = user_data;
-    h2_stream_t *stream = stream_of(session, id);
+    h2_stream_t *stream = stream_of(user_data, id);
     if (stream) {
         if (stream->answered && conn->resets.tokens < LIMIT_STREAM_RESETS_EARNED) {
             conn->resets.tokens++; /* who lets calls end may also lose patience with some */

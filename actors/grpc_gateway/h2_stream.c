@@ -75,6 +75,7 @@ void h2_stream_free(h2_conn_t *conn, h2_stream_t *stream)
     free(stream->text);
     conn->queued_bytes -= stream->unsent_bytes;
     conn->open_streams--;
+    conn->recent = NULL;
     int32_t index = stream->index;
     stream->id = 0;
     stream->index = conn->free_first;
