@@ -195,7 +195,7 @@ typedef struct {
 typedef struct {
     uint64_t stream;
     int64_t watch_id;      /* CANCEL */
-    int64_t head_revision; /* PROGRESS */
+    int64_t head_revision; /* CANCEL, PROGRESS: as in WATCH_CREATE */
     uint64_t bytes;        /* CONSUMED: of this stream's events, written to the client's socket */
 } msg_watch_stream_t;      /* WATCH_CANCEL, WATCH_PROGRESS, WATCH_CONSUMED, WATCH_CLOSE */
 typedef enum {

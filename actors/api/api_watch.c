@@ -90,7 +90,7 @@ static void stamp(const api_t *self, msg_t *msg)
 {
     if (msg->kind == MSG_WATCH_CREATE) {
         msg->u.watch_create.head_revision = self->revision;
-    } else if (msg->kind == MSG_WATCH_PROGRESS) {
+    } else if (msg->kind == MSG_WATCH_PROGRESS || msg->kind == MSG_WATCH_CANCEL) {
         msg->u.watch_stream.head_revision = self->revision;
     }
 }

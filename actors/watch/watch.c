@@ -426,6 +426,7 @@ static int64_t revision_needed(const msg_t *msg)
 {
     switch (msg->kind) {
     case MSG_WATCH_CREATE: return msg->u.watch_create.head_revision;
+    case MSG_WATCH_CANCEL:
     case MSG_WATCH_PROGRESS: return msg->u.watch_stream.head_revision;
     default: return 0;
     }

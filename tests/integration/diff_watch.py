@@ -378,6 +378,9 @@ def hammer(calls, canon, threads, rounds, name):
             if not stream.wait(lambda: len(stream.controls) >= 2 * i + 2):
                 problems.append("%s: no cancel answer" % name)
                 break
+            if stream.controls[-1].header.revision < after:
+                problems.append("%s: cancelled at %d after an acknowledged put at %d" % (
+                    name, stream.controls[-1].header.revision, after))
         problems.extend("%s: %s" % (name, p) for p in stream.problems)
         stream.close()
 

@@ -342,16 +342,18 @@ static void a_cancel_is_answered_by_the_watch_actor(void **state)
     api_rig_t *rig = *state;
     uint64_t call = api_rig_begin(rig, METHOD_WATCH);
     watch(rig, call, 3, false);
-    send_cancel(rig, call, 4); /* unknown: no answer */
+    api_rig_put(rig, "x", "1"); /* the gateway has seen revision 2 */
+    send_cancel(rig, call, 4);  /* unknown: no answer */
     send_cancel(rig, call, 3);
     send_cancel(rig, call, 3); /* again: unknown by now */
     api_rig_turn(rig);
     msg_t *msg = expect(rig, MSG_WATCH_CANCEL);
     assert_int_equal(msg->u.watch_stream.watch_id, 3);
+    assert_int_equal(msg->u.watch_stream.head_revision, 2);
     msg_free(&msg);
     core_test_expect_nothing(&rig->core);
-    item(rig, WATCH_ITEM_CANCELED, call, 3, 1, slice(NULL, 0));
-    expect_response(rig, call, 3, 1, false, true, "");
+    item(rig, WATCH_ITEM_CANCELED, call, 3, 2, slice(NULL, 0));
+    expect_response(rig, call, 3, 2, false, true, "");
 }
 
 /* The end of a predecessor must not end the watcher that has got its id. */

@@ -355,6 +355,21 @@ static void cancel_answers_known_watchers_only(void **state)
     end(&rig);
 }
 
+/* What was acknowledged before the client cancelled is delivered first, and the answer says so. */
+static void a_cancel_waits_for_what_the_gateway_has_seen(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    expect(&rig, "1/0 created@1");
+    msg_t *late = put_untold(&rig, "a", "0");
+    about_stream(&rig, MSG_WATCH_CANCEL, 1, 0, 2, 0);
+    expect(&rig, "");
+    tell(&rig, &late);
+    expect(&rig, "1/0 put a=0@2; 1/0 canceled@2");
+    end(&rig);
+}
+
 static void a_closed_stream_gets_nothing(void **state)
 {
     (void)state;
@@ -449,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_slow_stream_falls_back_and_misses_nothing),
         cmocka_unit_test(many_slow_streams_share_one_budget),
         cmocka_unit_test(cancel_answers_known_watchers_only),
+        cmocka_unit_test(a_cancel_waits_for_what_the_gateway_has_seen),
         cmocka_unit_test(a_closed_stream_gets_nothing),
         cmocka_unit_test(progress_comes_by_itself_when_nothing_else_did),
         cmocka_unit_test(the_index_finds_exactly_the_matching_intervals),
