@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "actors/api/api.h"
 #include "actors/applier/applier.h"
@@ -14,6 +16,7 @@
 #include "actors/keeper/keeper.h"
 #include "actors/lease/lease.h"
 #include "actors/node_pages.h"
+#include "actors/peer/peer.h"
 #include "actors/replicator/replicator.h"
 #include "actors/runtime/clock.h"
 #include "actors/runtime/shell.h"
@@ -165,8 +168,18 @@ static char *check_applied(const node_t *self, uint64_t applied)
 
 /* ---- actors ---- */
 
+/* A core has found that this member has no place in the cluster any more: main gets the signal that ends
+ * any node in good order. */
+static void end_node(void *context, actor_id_t actor, const char *text)
+{
+    log_for_actor(context, LEVEL_WARN, actor, text, "");
+    kill(getpid(), SIGTERM);
+}
+
 static void add_actor(node_t *self, runtime_cfg_t cfg)
 {
+    cfg.end_node = end_node;
+    cfg.end_context = self->log;
     cfg.metrics = &self->metrics[cfg.id];
     cfg.log = log_for_actor;
     cfg.log_context = self->log;
@@ -270,6 +283,12 @@ static void add_helpers(node_t *self)
     add_actor(self, (runtime_cfg_t){.id = ACTOR_WATCH,
                                     .ops = &watch_ops,
                                     .core = watch_new(&watch_cfg, &self->metrics[ACTOR_WATCH])});
+    peer_cfg_t peer_cfg = {.cluster_id = self->recovered.identity.cluster_id,
+                           .member_id = self->recovered.identity.member_id,
+                           .incarnation = self->origin};
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_PEER,
+                                    .ops = &peer_ops,
+                                    .core = peer_new(&peer_cfg, &self->metrics[ACTOR_PEER])});
 }
 
 /* ---- the gateway ---- */

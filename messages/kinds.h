@@ -10,7 +10,14 @@
     /* election <-> replicator <-> wal_writer: raft-over-actors.md section 4 */ \
     X(FENCE) X(FENCED) X(OPEN) X(LEAD) X(STEP_DOWN) \
     X(DISK_STALL) X(DISK_OK) X(QUERY_POS) X(POS) \
-    X(HARDSTATE) X(HS_DURABLE) X(APPEND_LOG) X(LOG_DURABLE) X(ROLE) \
+    X(HARDSTATE) X(HS_DURABLE) X(APPEND_LOG) X(SNAP_MARK) X(LOG_DURABLE) X(ROLE) \
+    X(BOUNCE) X(LEADER_SEEN) X(QUORUM_SEEN) X(RESIGNED) X(MEMBERS) \
+    /* members of the cluster */ \
+    X(PEER)          /* what a member says to another: messages/peer_msg.h */ \
+    X(PEERS) X(PEER_STATUS) X(TRANSFER) \
+    X(SNAP_READ) X(SNAP_DONE) X(SNAP_TAKE) X(SNAP_DROP) X(SNAP_RECEIVED) \
+    X(SNAP_INSTALL) X(SNAP_INSTALLED) \
+    X(HASH) X(HASHED) \
     /* log -> store */ \
     X(COMMITTED) X(APPLIED) X(RESTORED) X(FLUSH) X(FLUSHED) \
     /* requests */ \
@@ -20,6 +27,7 @@
     /* watches */ \
     X(EVENTS) X(WATCH_CREATE) X(WATCH_CANCEL) X(WATCH_PROGRESS) X(WATCH_CONSUMED) X(WATCH_CLOSE) \
     X(WATCH_OUT) \
-    /* wal_writer <-> its disk (pseudo port) */ \
-    X(DISK_WRITE) X(DISK_DONE)
+    /* wal_writer <-> its disk, peer <-> its sockets (pseudo ports) */ \
+    X(DISK_WRITE) X(DISK_DONE) \
+    X(LINK) X(FRAME)
 /* clang-format on */

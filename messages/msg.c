@@ -30,8 +30,10 @@ const char *actor_name(actor_id_t id)
         [ACTOR_KEEPER] = "keeper",
         [ACTOR_LEASE] = "lease",
         [ACTOR_WATCH] = "watch",
+        [ACTOR_PEER] = "peer",
         [ACTOR_GRPC_GATEWAY] = "grpc_gateway",
         [PORT_DISK] = "disk",
+        [PORT_NETWORK] = "network",
     };
     assert((unsigned)id < sizeof names / sizeof *names);
     return names[id];
@@ -83,12 +85,13 @@ msg_t *msg_new(msg_kind_t kind)
     return self;
 }
 
-static void free_propose(msg_propose_t *propose)
+void proposals_free(proposal_t **items_p, size_t count)
 {
-    for (size_t i = 0; propose->items && i < propose->count; i++) {
-        bytes_unref(&propose->items[i].payload);
+    for (size_t i = 0; *items_p && i < count; i++) {
+        bytes_unref(&(*items_p)[i].payload);
     }
-    free(propose->items);
+    free(*items_p);
+    *items_p = NULL;
 }
 
 static void free_result(msg_result_t *result)
@@ -116,6 +119,33 @@ static void free_watch_out(msg_watch_out_t *out)
     free(out->items);
 }
 
+/* Of what has to do with other members. */
+static void free_cluster_content(msg_t *self)
+{
+    switch (self->kind) {
+    case MSG_MEMBERS:
+    case MSG_PEERS: bytes_unref(&self->u.members.configuration); break;
+    case MSG_SNAP_MARK: bytes_unref(&self->u.snap_mark.configuration); break;
+    case MSG_SNAP_READ:
+    case MSG_SNAP_DONE:
+    case MSG_SNAP_TAKE:
+    case MSG_SNAP_DROP:
+    case MSG_SNAP_RECEIVED:
+    case MSG_SNAP_INSTALL:
+    case MSG_SNAP_INSTALLED:
+        bytes_unref(&self->u.snap.configuration);
+        shared_unref(&self->u.snap.store);
+        break;
+    case MSG_PEER: peer_msg_free(&self->u.peer.content); break;
+    case MSG_LINK: bytes_unref(&self->u.link.urls); break;
+    case MSG_FRAME:
+        bytes_unref(&self->u.frame.route);
+        bytes_unref(&self->u.frame.frame);
+        break;
+    default: break; /* plain numbers */
+    }
+}
+
 static void free_content(msg_t *self)
 {
     switch (self->kind) {
@@ -124,7 +154,7 @@ static void free_content(msg_t *self)
     case MSG_APPEND_LOG: entries_deinit(&self->u.append_log.entries); break;
     case MSG_COMMITTED: entries_deinit(&self->u.committed.entries); break;
     case MSG_RESTORED: shared_unref(&self->u.restored.store); break;
-    case MSG_PROPOSE: free_propose(&self->u.propose); break;
+    case MSG_PROPOSE: proposals_free(&self->u.propose.items, self->u.propose.count); break;
     case MSG_REJECTED:
     case MSG_UNKNOWN: free(self->u.refusal.req_ids); break;
     case MSG_RESULT: free_result(&self->u.result); break;
@@ -140,7 +170,7 @@ static void free_content(msg_t *self)
         bytes_unref(&self->u.disk_write.batch);
         bytes_unref(&self->u.disk_write.segment_header);
         break;
-    default: break; /* plain numbers */
+    default: free_cluster_content(self); break;
     }
 }
 
@@ -200,6 +230,8 @@ uint32_t msg_cost(const msg_t *self)
         break;
     case MSG_PROPOSE: cost += cost_of_propose(&self->u.propose); break;
     case MSG_EVENTS: cost += cost_of_events(&self->u.events); break;
+    case MSG_PEER: cost += peer_msg_cost(self->u.peer.content); break;
+    case MSG_FRAME: cost += bytes_len(self->u.frame.frame); break;
     case MSG_WATCH_OUT: cost += cost_of_watch_out(&self->u.watch_out); break;
     case MSG_WATCH_CREATE:
         cost += bytes_len(self->u.watch_create.key) + bytes_len(self->u.watch_create.range_end);
@@ -207,6 +239,59 @@ uint32_t msg_cost(const msg_t *self)
     default: break;
     }
     return cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+}
+
+static int print_peer(const msg_peer_t *peer, char *text, size_t size)
+{
+    int used = snprintf(text, size, " member=%" PRIx64 " ", peer->member);
+    if (used < 0 || (size_t)used >= size) {
+        return used;
+    }
+    int more = peer_msg_print(peer->content, text + used, size - (size_t)used);
+    return more < 0 ? more : used + more;
+}
+
+/* Of what has to do with other members. */
+static int print_cluster_fields(const msg_t *self, char *text, size_t size)
+{
+    const msg_snap_t *snap = &self->u.snap;
+    switch (self->kind) {
+    case MSG_BOUNCE:
+    case MSG_LEADER_SEEN:
+    case MSG_QUORUM_SEEN:
+    case MSG_RESIGNED:
+        return snprintf(text, size, " term=%" PRIu64 " member=%" PRIx64, self->u.term.term,
+                        self->u.term.member);
+    case MSG_MEMBERS:
+    case MSG_PEERS: return snprintf(text, size, " index=%" PRIu64, self->u.members.index);
+    case MSG_SNAP_MARK:
+        return snprintf(text, size, " lsn=%" PRIu64 " last=%" PRIu64 "/%" PRIu64,
+                        self->u.snap_mark.lsn, self->u.snap_mark.log_term, self->u.snap_mark.index);
+    case MSG_SNAP_READ:
+    case MSG_SNAP_DONE:
+    case MSG_SNAP_TAKE:
+    case MSG_SNAP_DROP:
+    case MSG_SNAP_RECEIVED:
+    case MSG_SNAP_INSTALL:
+    case MSG_SNAP_INSTALLED:
+        return snprintf(
+            text, size, " transfer=%" PRIu64 " member=%" PRIx64 " last=%" PRIu64 "/%" PRIu64 "%s",
+            snap->id, snap->member, snap->log_term, snap->index, snap->failed ? " failed" : "");
+    case MSG_HASH:
+    case MSG_HASHED:
+        return snprintf(text, size, " revision=%" PRId64 " hash=%08" PRIx32, self->u.hash.revision,
+                        self->u.hash.hash);
+    case MSG_TRANSFER: return snprintf(text, size, " target=%" PRIx64, self->u.transfer.target);
+    case MSG_PEER: return print_peer(&self->u.peer, text, size);
+    case MSG_PEER_STATUS:
+        return snprintf(text, size, " member=%" PRIx64 " %s", self->u.peer_status.member,
+                        self->u.peer_status.is_active ? "active" : "silent");
+    case MSG_LINK: return snprintf(text, size, " member=%" PRIx64, self->u.link.member);
+    case MSG_FRAME:
+        return snprintf(text, size, " member=%" PRIx64 " bytes=%zu", self->u.frame.member,
+                        bytes_len(self->u.frame.frame));
+    default: text[0] = '\0'; return 0;
+    }
 }
 
 static int print_fields(const msg_t *self, char *text, size_t size)
@@ -276,7 +361,7 @@ static int print_fields(const msg_t *self, char *text, size_t size)
         return snprintf(text, size, " watch=%" PRId64 " start=%" PRId64,
                         self->u.watch_create.watch_id, self->u.watch_create.start_revision);
     case MSG_WATCH_OUT: return snprintf(text, size, " items=%zu", self->u.watch_out.count);
-    default: text[0] = '\0'; return 0;
+    default: return print_cluster_fields(self, text, size);
     }
 }
 

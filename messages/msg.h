@@ -7,6 +7,7 @@
 #include "messages/bytes.h"
 #include "messages/errors.h"
 #include "messages/kinds.h"
+#include "messages/peer_msg.h"
 #include "messages/shared.h"
 
 typedef enum {
@@ -26,33 +27,16 @@ typedef enum {
     ACTOR_KEEPER,
     ACTOR_LEASE,
     ACTOR_WATCH,
+    ACTOR_PEER,
     ACTOR_GRPC_GATEWAY,
     ACTOR_COUNT,
     PORT_DISK = ACTOR_COUNT, /* the WAL writer's files, handled by its shell */
+    PORT_NETWORK,            /* the peer actor's sockets, handled by its shell */
+    PORT_END
 } actor_id_t;
 const char *actor_name(actor_id_t id);
 
 /* ---- log ---- */
-typedef enum { ENTRY_NORMAL = 0, ENTRY_CONFIGURATION = 1 } entry_type_t;
-
-typedef struct {
-    uint64_t index;
-    uint64_t term;
-    entry_type_t type;
-    bytes_t *
-        payload; /* NORMAL: InternalRaftRequest, empty for a no-op; CONFIGURATION: quoral.Configuration */
-} entry_t;
-
-/* An array of entries; each holds one reference on its payload. */
-typedef struct {
-    entry_t *items;
-    size_t count;
-    size_t bytes; /* of payloads */
-} entries_t;
-void entries_deinit(entries_t *self);
-void entries_append(entries_t *self, const entry_t *entry); /* takes a reference of its own */
-void entries_reserve(entries_t *self, size_t count);
-
 typedef struct {
     uint64_t seq, term;
 } msg_fence_t;
@@ -64,10 +48,20 @@ typedef struct {
 typedef struct {
     uint64_t term;
     uint64_t member;
-} msg_term_t; /* OPEN, LEAD, STEP_DOWN */
+} msg_term_t; /* OPEN, LEAD, STEP_DOWN, and from the replicator:
+               * BOUNCE: `member` has spoken of a term above the fence
+               * LEADER_SEEN: a valid append or heartbeat of the term came from `member`
+               * QUORUM_SEEN: a quorum has answered in the term that is led
+               * RESIGNED: it stopped leading the term by itself (was removed, or paused for long) */
 typedef struct {
     uint64_t age_us;
 } msg_stall_t;
+/* The newest configuration in the log, whenever it changes. MEMBERS (to election) says who could vote
+ * and whether to stand at all; votes are counted by the one in FENCED. PEERS (to peer) says whom to talk to. */
+typedef struct {
+    uint64_t index;
+    bytes_t *configuration; /* encoded quoral.Configuration */
+} msg_members_t;
 typedef struct {
     uint64_t seq, term, vote;
 } msg_hardstate_t; /* HARDSTATE, HS_DURABLE */
@@ -77,6 +71,14 @@ typedef struct {
     entries_t entries;
     uint64_t commit;
 } msg_append_log_t;
+/* A received snapshot is complete and flushed in generation `generation`: from this record on the log
+ * begins after (index, log_term). The same pipe and lsn order as APPEND_LOG; LOG_DURABLE answers. */
+typedef struct {
+    uint64_t lsn;
+    uint64_t index, log_term;
+    uint64_t generation;
+    bytes_t *configuration; /* in force at index */
+} msg_snap_mark_t;
 typedef struct {
     uint64_t lsn;
 } msg_log_durable_t;
@@ -104,11 +106,37 @@ typedef struct {
     int64_t revision;
 } msg_restored_t; /* store: kv_t */
 
-/* ---- requests ---- */
+/* ---- snapshots between members (raft-over-actors.md section 3, "Snapshot install") ----
+ * sender:   replicator SNAP_READ -> keeper, which streams and answers SNAP_DONE
+ * receiver: SNAP_META comes to the replicator, which accepts it with SNAP_TAKE -> keeper; keeper builds a
+ *           new generation and says SNAP_RECEIVED; replicator SNAP_MARK -> WAL; then SNAP_INSTALL ->
+ *           applier; SNAP_INSTALLED -> replicator. SNAP_DROP ends a transfer that is no longer wanted. */
+typedef struct {
+    uint64_t id;              /* of the transfer, chosen by the sending replicator; grows */
+    uint64_t member;          /* READ, DONE: the receiver; TAKE, DROP: the sender */
+    uint64_t term;            /* of the leader that sends it */
+    uint64_t index, log_term; /* of the last entry it contains */
+    bool failed;              /* DONE */
+    uint64_t generation;      /* RECEIVED, INSTALL */
+    bytes_t *configuration;   /* TAKE, RECEIVED: in force at index */
+    shared_t *store;          /* RECEIVED, INSTALL: kv_t of the new generation, flushed */
+} msg_snap_t;
+/* HASH and HASHED: HashKV of the store, worked out by the keeper. */
 typedef struct {
     uint64_t req_id;
-    bytes_t *payload;
-} proposal_t;
+    int64_t revision; /* HASH: 0 = current; HASHED: the one that was hashed */
+    api_error_t error;
+    uint32_t hash;
+    int64_t compacted;
+    int64_t current; /* the store's revision: header.revision */
+} msg_hash_t;
+
+/* ---- requests ---- */
+/* TRANSFER: hand the leadership to `target`. Refused with REJECTED; success shows as a ROLE. */
+typedef struct {
+    uint64_t req_id;
+    uint64_t target;
+} msg_transfer_t;
 typedef struct {
     proposal_t *items;
     size_t count;
@@ -147,7 +175,6 @@ typedef struct {
     lease_change_t *items;
     size_t count;
 } msg_lease_applied_t;
-typedef enum { LEASE_OP_KEEPALIVE, LEASE_OP_TIME_TO_LIVE, LEASE_OP_LIST } lease_op_t;
 typedef struct {
     uint64_t req_id;
     lease_op_t op;
@@ -217,6 +244,37 @@ typedef struct {
     size_t count;
 } msg_watch_out_t;
 
+/* ---- other members ---- */
+/* To peer: send to `member`; from peer: received from `member`. The content is given away: handlers may
+ * take it (peer_msg_take). */
+typedef struct {
+    uint64_t member;
+    peer_msg_t *content;
+} msg_peer_t;
+/* A member can be reached, or not any more, since that time; as peer heartbeats tell. */
+typedef struct {
+    uint64_t member;
+    bool is_active;
+    uint64_t since_us;
+} msg_peer_status_t;
+
+/* ---- the peer actor's sockets (pseudo port NETWORK) ---- */
+/* LINK, to the port: connect to these URLs from now on, dropping what was queued before; no URL: the
+ * member is gone. */
+typedef struct {
+    uint64_t member;
+    bytes_t *urls; /* separated by NUL; NULL = disconnect */
+} msg_link_t;
+/* FRAME, both ways: one peer frame (messages/peer_codec.h). To the port: to `member`, or as the answer to
+ * the question that came with `route`. A frame that can't be sent now is lost. */
+typedef struct {
+    uint64_t member;
+    bool is_bulk; /* the second connection: snapshots never wait in front of heartbeats */
+    bytes_t
+        *route; /* opaque; NULL but for questions from who is no member yet, and their answers */
+    bytes_t *frame;
+} msg_frame_t;
+
 /* ---- the WAL writer's disk: batches of bytes in, completion out ---- */
 typedef struct {
     uint64_t id;
@@ -265,6 +323,15 @@ typedef struct msg {
         msg_watch_create_t watch_create;
         msg_watch_stream_t watch_stream;
         msg_watch_out_t watch_out;
+        msg_members_t members; /* MEMBERS, PEERS */
+        msg_snap_mark_t snap_mark;
+        msg_snap_t snap; /* SNAP_READ, DONE, TAKE, DROP, RECEIVED, INSTALL, INSTALLED */
+        msg_hash_t hash; /* HASH, HASHED */
+        msg_transfer_t transfer;
+        msg_peer_t peer;
+        msg_peer_status_t peer_status;
+        msg_link_t link;
+        msg_frame_t frame;
         msg_disk_write_t disk_write;
         msg_disk_done_t disk_done;
     } u;

@@ -19,12 +19,13 @@ typedef struct {
 
 struct outbox {
     actor_id_t owner;
-    edge_t edges[ACTOR_COUNT + 1]; /* by receiver; rule.to == ACTOR_NONE = no edge */
+    edge_t edges[PORT_END]; /* by receiver; rule.to == ACTOR_NONE = no edge */
     item_t *items;
     size_t count, capacity, taken;
     outbox_line_t *lines;
     size_t line_count, line_capacity, line_taken;
     char *fatal;
+    char *end;
     bool stopped;
 };
 
@@ -33,7 +34,7 @@ outbox_t *outbox_new(actor_id_t self, const outbox_edge_t *edges, size_t count)
     outbox_t *box = xcalloc(1, sizeof *box);
     box->owner = self;
     for (size_t i = 0; i < count; i++) {
-        assert(edges[i].to > ACTOR_NONE && edges[i].to <= ACTOR_COUNT);
+        assert(edges[i].to > ACTOR_NONE && edges[i].to < PORT_END);
         assert(edges[i].policy == EDGE_FREE ||
                (edges[i].messages_max > 0 && edges[i].bytes_max > 0));
         box->edges[edges[i].to].rule = edges[i];
@@ -65,12 +66,13 @@ void outbox_destroy(outbox_t **self_p)
     free(self->lines);
     free(self->items);
     free(self->fatal);
+    free(self->end);
     free(self);
 }
 
 static edge_t *edge_to(outbox_t *self, actor_id_t to)
 {
-    assert(to > ACTOR_NONE && to <= ACTOR_COUNT);
+    assert(to > ACTOR_NONE && to < PORT_END);
     return &self->edges[to];
 }
 
@@ -116,13 +118,13 @@ bool outbox_is_stopped(const outbox_t *self)
 
 outbox_load_t outbox_load(const outbox_t *self, actor_id_t to)
 {
-    assert(to > ACTOR_NONE && to <= ACTOR_COUNT);
+    assert(to > ACTOR_NONE && to < PORT_END);
     return self->edges[to].load;
 }
 
 bool outbox_has_edge(const outbox_t *self, actor_id_t to)
 {
-    assert(to > ACTOR_NONE && to <= ACTOR_COUNT);
+    assert(to > ACTOR_NONE && to < PORT_END);
     return self->edges[to].rule.to != ACTOR_NONE;
 }
 
@@ -189,6 +191,18 @@ void outbox_fatal(outbox_t *self, const char *format, ...)
     va_start(args, format);
     self->fatal = format_text(format, args);
     va_end(args);
+}
+
+const char *outbox_end_text(const outbox_t *self)
+{
+    return self->end;
+}
+
+void outbox_end_node(outbox_t *self, const char *text)
+{
+    if (!self->end) {
+        self->end = xstrdup(text);
+    }
 }
 
 void outbox_stopped(outbox_t *self)

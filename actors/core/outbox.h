@@ -13,11 +13,12 @@ typedef struct outbox outbox_t;
 
 /* What a sender does when an edge has no room (documented in the wiring table, acted on by cores). */
 typedef enum {
-    EDGE_FREE,    /* no credits: bounded by earlier ones */
-    EDGE_REFUSE,  /* tells its client "too many requests" */
-    EDGE_HOLD,    /* stops taking work itself: such edges form no cycle */
-    EDGE_KEEP,    /* keeps it in its own bounded state and goes on taking messages */
-    EDGE_CATCH_UP /* lets the consumer fall back to reading from the store */
+    EDGE_FREE,     /* no credits: bounded by earlier ones */
+    EDGE_REFUSE,   /* tells its client "too many requests" */
+    EDGE_HOLD,     /* stops taking work itself: such edges form no cycle */
+    EDGE_KEEP,     /* keeps it in its own bounded state and goes on taking messages */
+    EDGE_CATCH_UP, /* lets the consumer fall back to reading from the store */
+    EDGE_DROP      /* loses the message and counts it: what members say may always be lost */
 } edge_policy_t;
 
 typedef struct {
@@ -44,6 +45,8 @@ typedef struct {
 const outbox_line_t *outbox_next_line(outbox_t *self);
 const char *outbox_fatal_text(const outbox_t *self); /* NULL = all is well */
 bool outbox_is_stopped(const outbox_t *self);
+/* NULL, or why the node shall stop by itself, in good order. */
+const char *outbox_end_text(const outbox_t *self);
 /* What is in flight on an edge, for diagnostics. */
 typedef struct {
     uint32_t messages;
@@ -62,5 +65,8 @@ void outbox_log(outbox_t *self, log_level_t level, const char *text, const char 
     __attribute__((format(printf, 4, 5)));
 /* The environment is broken: the node stops with this text. The first one counts. */
 void outbox_fatal(outbox_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Nothing is broken, but this member has no place in the cluster any more: the node stops in good order,
+ * with this text in its log. The first one counts. */
+void outbox_end_node(outbox_t *self, const char *text);
 /* After MSG_STOP: nothing is in flight any more. */
 void outbox_stopped(outbox_t *self);

@@ -28,7 +28,7 @@ struct runtime {
     bool charged[ACTOR_COUNT];           /* the edge from this sender has credits */
     zactor_t *actor;
     zsock_t *pipe;
-    bool ended, stopping, stop_answered;
+    bool ended, stopping, stop_answered, end_told;
     /* False once a look at it ended with "nothing there": from then on libzmq makes its descriptor
      * readable for whatever comes next. So nobody asks a quiet socket, which costs a system call. */
     bool mailbox_wet[MAILBOX_COUNT], pipe_wet;
@@ -129,6 +129,15 @@ static void stop_node_if_broken(runtime_t *self)
     }
 }
 
+static void end_node_if_wanted(runtime_t *self)
+{
+    const char *text = outbox_end_text(self->outbox);
+    if (text && !self->end_told && self->cfg.end_node) {
+        self->end_told = true;
+        self->cfg.end_node(self->cfg.end_context, self->cfg.id, text);
+    }
+}
+
 static void step(runtime_t *self, uint64_t now_us, msg_t *msg)
 {
     step_in_t in = {.now_us = now_us, .msg = msg};
@@ -172,8 +181,11 @@ static size_t carry_out(runtime_t *self, uint64_t now_us)
         }
         write_lines(self);
         stop_node_if_broken(self);
+        end_node_if_wanted(self);
         while ((msg = outbox_take(self->outbox, &to))) {
-            if (to == PORT_DISK) {
+            if (to == PORT_NETWORK) {
+                self->cfg.network(self->cfg.port_context, &msg);
+            } else if (to == PORT_DISK) {
                 assert(!request); /* one at a time: the rest leaves before the disk is touched */
                 request = msg;
             } else {
@@ -253,6 +265,12 @@ size_t runtime_turn(runtime_t *self, uint64_t now_us)
     publish_stats(self, now_us, handled);
     answer_stop(self);
     return handled + port_calls;
+}
+
+void runtime_deliver(runtime_t *self, uint64_t now_us, msg_t **msg_p)
+{
+    step(self, now_us, *msg_p);
+    msg_free(msg_p);
 }
 
 uint64_t runtime_deadline(const runtime_t *self)

@@ -19,7 +19,13 @@ typedef struct {
     /* Carries out a message to a pseudo port, blocking; the core is stepped with *done_p. < 0 with
      * *error_p (a text, yours to give) stops the node. NULL for actors without one. */
     int (*port)(void *context, const msg_t *request, msg_t **done_p, char **error_p);
+    /* Hands a message to the pseudo port NETWORK, without blocking; what it can't take is lost. Takes the
+     * message. NULL for all but the peer actor, whose loop brings what comes in by runtime_deliver. */
+    void (*network)(void *context, msg_t **msg_p);
     void *port_context;
+    /* The core wants the node to stop in good order (outbox_end_node). Called once, on the actor's thread. */
+    void (*end_node)(void *context, actor_id_t actor, const char *text);
+    void *end_context;
     void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
                 const char *fields);
     void *log_context;
@@ -46,6 +52,8 @@ void runtime_destroy(runtime_t **self_p);
 /* One turn: steps the core with a bounded burst of waiting messages, then once with NULL, and
  * carries out its outbox. Returns the number of messages handled. */
 size_t runtime_turn(runtime_t *self, uint64_t now_us);
+/* Steps the core with a message that came in through its port, before a turn. Frees the message. */
+void runtime_deliver(runtime_t *self, uint64_t now_us, msg_t **msg_p);
 uint64_t runtime_deadline(const runtime_t *self);
 /* Descriptors for epoll: mailbox and control pipe. Call runtime_woken when one is readable. */
 enum { RUNTIME_FDS = 2 };

@@ -9,6 +9,7 @@
 #include "actors/election/election.h"
 #include "actors/keeper/keeper.h"
 #include "actors/lease/lease.h"
+#include "actors/peer/peer.h"
 #include "actors/replicator/replicator.h"
 #include "actors/wal_writer/wal_disk.h"
 #include "actors/wal_writer/wal_writer.h"
@@ -224,6 +225,8 @@ static void add_others(virtual_node_t *self, uint64_t origin)
     add(self, ACTOR_KEEPER, &keeper_ops, keeper_new(&self->metrics[ACTOR_KEEPER]));
     add(self, ACTOR_LEASE, &lease_ops, lease_new(&lease, &self->metrics[ACTOR_LEASE]));
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
+    peer_cfg_t peer = {.cluster_id = CLUSTER_ID, .member_id = MEMBER_ID, .incarnation = origin};
+    add(self, ACTOR_PEER, &peer_ops, peer_new(&peer, &self->metrics[ACTOR_PEER]));
     add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->api);
 }
 

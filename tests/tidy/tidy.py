@@ -20,6 +20,7 @@ MAY_INCLUDE = {
     "actors/wal_writer": {"actors/wal_writer", "actors/core", "messages", "store"},
     "actors/applier": {"actors/applier", "actors/core", "messages", "store"},
     "actors/keeper": {"actors/keeper", "actors/core", "messages", "store"},
+    "actors/peer": {"actors/peer", "actors/core", "messages"},
     "actors/watch": {"actors/watch", "actors/core", "messages", "store"},
     "actors/api": {"actors/api", "actors/core", "messages", "store"},
     "actors/grpc_gateway": {"actors/grpc_gateway", "actors/api", "actors/core", "messages"},
@@ -34,6 +35,7 @@ SHELL_EXTRA = {"actors/runtime"}
 # Libraries whose undefined symbols prove that they touch nothing outside.
 PURE = ["messages/libmessages", "actors/core/libactors_core", "actors/libwiring",
         "actors/election/libelection", "actors/replicator/libreplicator", "actors/lease/liblease",
+        "actors/peer/libpeer",
         "actors/wal_writer/libwal_writer", "actors/applier/libapplier", "actors/keeper/libkeeper",
         "actors/watch/libwatch", "actors/api/libapi", "actors/grpc_gateway/libgrpc_gateway"]
 IMPURE = re.compile(
@@ -152,7 +154,7 @@ def check_purity(build):
 def check_messages(root):
     kinds = set(re.findall(r"X\((\w+)\)", (root / "messages/kinds.h").read_text())) - {"kind"}
     wired = set(re.findall(r"MSG_(\w+)", (root / "actors/wiring.c").read_text()))
-    runtime = {"CREDIT", "STOP", "DISK_WRITE", "DISK_DONE"}
+    runtime = {"CREDIT", "STOP", "DISK_WRITE", "DISK_DONE", "LINK", "FRAME"}
     for kind in sorted(kinds - wired - runtime):
         complain(f"messages/kinds.h: {kind} has no edge in actors/wiring.c")
     for kind in sorted(wired - kinds):
