@@ -166,7 +166,7 @@ int64_t cli_command_timeout_ms(const cli_t *self)
     return duration_ms(self, "command-timeout");
 }
 
-static char *trimmed(const char *text)
+char *cli_trimmed(const char *text)
 {
     text += strspn(text, " \t\r\n");
     size_t size = strlen(text);
@@ -192,7 +192,7 @@ grpc_client_t *cli_new_client(cli_t *self, char *const *endpoints, size_t n, int
     }
     strings_t list = {0};
     for (size_t i = 0; i < n; i++) {
-        char *endpoint = trimmed(endpoints[i]);
+        char *endpoint = cli_trimmed(endpoints[i]);
         strings_add(&list, endpoint);
         free(endpoint);
     }
@@ -252,7 +252,7 @@ char *cli_status_text(const grpc_status_t *status)
                      status->message);
 }
 
-static int64_t now_ms(void)
+int64_t cli_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -269,10 +269,10 @@ int cli_call(grpc_client_t *client, const char *path, const ProtobufCMessage *re
              const ProtobufCMessageDescriptor *answer_type, int64_t timeout_ms, retry_t retry,
              ProtobufCMessage **answer_p, char **error_p)
 {
-    int64_t deadline = now_ms() + timeout_ms;
+    int64_t deadline = cli_now_ms() + timeout_ms;
     grpc_status_t status = {0};
     for (int attempt = 0; attempt < RETRIES_MAX; attempt++) {
-        int64_t left = timeout_ms < 0 ? GRPC_NO_TIMEOUT : deadline - now_ms();
+        int64_t left = timeout_ms < 0 ? GRPC_NO_TIMEOUT : deadline - cli_now_ms();
         grpc_status_deinit(&status);
         if (grpc_client_call(client, path, request, answer_type,
                              timeout_ms >= 0 && left < 0 ? 0 : left, answer_p, &status) == 0) {

@@ -51,6 +51,10 @@ int cli_connect(cli_t *self) __attribute__((warn_unused_result));
 /* A client for the given endpoints. NULL: *code_p is the exit code and the error is printed. */
 grpc_client_t *cli_new_client(cli_t *self, char *const *endpoints, size_t n, int *code_p);
 int64_t cli_command_timeout_ms(const cli_t *self);
+/* Of the monotonic clock. */
+int64_t cli_now_ms(void);
+/* A fresh copy without the blanks around it, as endpoints are used. */
+char *cli_trimmed(const char *text);
 
 /* Whether a call that ended as Unavailable may be sent again. */
 typedef enum retry {
@@ -85,6 +89,7 @@ extern const command_t command_watch;
 extern const command_t command_lease;
 extern const command_t command_member;
 extern const command_t command_endpoint;
+extern const command_t command_move_leader;
 extern const command_t command_version;
 extern const command_t command_completion;
 extern const command_t command_options;

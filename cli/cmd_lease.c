@@ -1,20 +1,12 @@
 /* lease grant, revoke, timetolive, list, keep-alive. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/cli.h"
 #include "cli/go_format.h"
 #include "messages/xalloc.h"
 
 static const char bad_lease[] = "bad lease ID arg";
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- grant, revoke ---- */
 
@@ -182,7 +174,7 @@ static void on_renewed(void *arg, const uint8_t *message, size_t size)
     self->answered = true;
     self->gone = answer->ttl <= 0;
     if (!self->gone) {
-        int64_t now = now_ms();
+        int64_t now = cli_now_ms();
         self->next_ms = now + answer->ttl * 1000 / 3;
         self->deadline_ms = now + answer->ttl * 1000;
         self->code = PRINT(&self->cli->printer, lease_keep_alive, answer);
@@ -195,7 +187,7 @@ static void on_keep_alive_done(void *arg, const grpc_status_t *status)
     keep_alive_t *self = arg;
     self->stream = NULL;
     self->waiting = false;
-    self->next_ms = now_ms() + RECONNECT_MS;
+    self->next_ms = cli_now_ms() + RECONNECT_MS;
     bool passing = status->code == GRPC_UNAVAILABLE || status->code == GRPC_INTERNAL;
     if (self->once && !self->answered && !passing) {
         self->failed = true;
@@ -206,7 +198,7 @@ static void on_keep_alive_done(void *arg, const grpc_status_t *status)
 /* Sends a request when it is time; opens the stream before, when there is none. */
 static void renew(keep_alive_t *self)
 {
-    int64_t now = now_ms();
+    int64_t now = cli_now_ms();
     if (self->waiting || now < self->next_ms) {
         return;
     }
@@ -230,14 +222,14 @@ static void keep_until_gone(keep_alive_t *self)
     bool done = false;
     while (!done) {
         renew(self);
-        int64_t now = now_ms();
+        int64_t now = cli_now_ms();
         int64_t wake =
             self->waiting || self->next_ms > self->deadline_ms ? self->deadline_ms : self->next_ms;
         if (self->once) { /* waits for as long as it takes */
             wake = self->waiting ? INT64_MAX : self->next_ms;
         }
         grpc_client_run(self->cli->client, wake == INT64_MAX ? -1 : wake > now ? wake - now : 0);
-        bool late = !self->once && now_ms() >= self->deadline_ms;
+        bool late = !self->once && cli_now_ms() >= self->deadline_ms;
         done =
             self->gone || self->failed || self->code != 0 || late || (self->once && self->answered);
     }
@@ -260,7 +252,7 @@ static int run_keep_alive(cli_t *cli, const strings_t *args)
     if (code != 0) {
         return code;
     }
-    self.deadline_ms = now_ms() + FIRST_DEADLINE_MS;
+    self.deadline_ms = cli_now_ms() + FIRST_DEADLINE_MS;
     keep_until_gone(&self);
     if (self.code != 0) {
         code = self.code;

@@ -17,7 +17,6 @@ static int run_missing(cli_t *cli, const strings_t *args)
 
 MISSING(missing_alarm, "alarm", GROUP_CLUSTER);
 MISSING(missing_defrag, "defrag", GROUP_CLUSTER);
-MISSING(missing_move_leader, "move-leader", GROUP_CLUSTER);
 MISSING(missing_snapshot, "snapshot", GROUP_CLUSTER);
 MISSING(missing_downgrade, "downgrade", GROUP_CLUSTER);
 MISSING(missing_make_mirror, "make-mirror", GROUP_UTILITY);
@@ -96,7 +95,7 @@ static const command_t *const commands[] = {
     &command_del,         &command_txn,
     &command_compaction,  &missing_alarm,
     &missing_defrag,      &command_endpoint,
-    &missing_move_leader, &command_watch,
+    &command_move_leader, &command_watch,
     &command_version,     &command_lease,
     &command_member,      &missing_snapshot,
     &missing_make_mirror, &missing_lock,

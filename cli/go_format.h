@@ -21,9 +21,10 @@ uint32_t go_decode_rune(const uint8_t *data, size_t size, size_t *length_p);
 /* strconv.IsPrint. */
 bool go_is_print(uint32_t rune);
 
-/* strconv.ParseInt with base 0 (prefixes and underscores), 10 or 16, and ParseBool.
+/* strconv.ParseInt and ParseUint with base 0 (prefixes and underscores), 10 or 16, and ParseBool.
  * NULL: done; else the reason ("invalid syntax", "value out of range"). */
 const char *go_parse_int(const char *text, int base, int64_t *value_p);
+const char *go_parse_uint(const char *text, int base, uint64_t *value_p);
 const char *go_parse_bool(const char *text, bool *value_p);
 /* time.ParseDuration. NULL, or a fresh complete error text. */
 char *go_parse_duration(const char *text, int64_t *ns_p);

@@ -30,20 +30,17 @@ static const char *take_prefix(const char *text, int *base_p)
     return text + (*base_p != 8 || letter == 'o' ? 2 : 1);
 }
 
-const char *go_parse_int(const char *text, int base, int64_t *value_p)
+/* strconv.ParseUint: it stops at the first digit that makes the value too large, whatever follows. */
+const char *go_parse_uint(const char *text, int base, uint64_t *value_p)
 {
-    bool negative = text[0] == '-';
-    const char *start = text + (text[0] == '-' || text[0] == '+');
     bool underscores = base == 0;
-    const char *digits = start;
+    const char *digits = text;
     if (base == 0) {
-        digits = take_prefix(start, &base);
+        digits = take_prefix(text, &base);
     }
-    uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
     uint64_t value = 0;
-    bool overflow = false;
     /* An underscore stands between digits, or between the prefix and a digit. */
-    bool after_digit = digits != start;
+    bool after_digit = digits != text;
     for (const char *c = digits; *c != 0; c++) {
         if (underscores && *c == '_' && after_digit && digit_of(c[1]) < base) {
             after_digit = false;
@@ -54,15 +51,27 @@ const char *go_parse_int(const char *text, int base, int64_t *value_p)
             return syntax_error;
         }
         after_digit = true;
-        overflow |= value > (limit - (uint64_t)digit) / (uint64_t)base;
-        if (!overflow) {
-            value = value * (uint64_t)base + (uint64_t)digit;
+        if (value > (UINT64_MAX - (uint64_t)digit) / (uint64_t)base) {
+            return range_error;
         }
+        value = value * (uint64_t)base + (uint64_t)digit;
     }
     if (digits[0] == 0) {
         return syntax_error;
     }
-    if (overflow) {
+    *value_p = value;
+    return NULL;
+}
+
+const char *go_parse_int(const char *text, int base, int64_t *value_p)
+{
+    bool negative = text[0] == '-';
+    uint64_t value = 0;
+    const char *reason = go_parse_uint(text + (text[0] == '-' || text[0] == '+'), base, &value);
+    if (reason != NULL) {
+        return reason;
+    }
+    if (value > (negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX)) {
         return range_error;
     }
     *value_p = negative ? (int64_t)(0 - value) : (int64_t)value;

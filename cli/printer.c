@@ -164,3 +164,16 @@ cells_t printer_status_cells(const endpoint_status_t *items, size_t n)
     }
     return cells;
 }
+
+cells_t printer_hashkv_cells(const endpoint_hashkv_t *items, size_t n)
+{
+    static const char *const titles[] = {"endpoint", "hash", "hash revision"};
+    cells_t cells = new_cells(titles, 3, n);
+    char **cell = cells.items;
+    for (size_t i = 0; i < n; i++) {
+        *cell++ = xstrdup(items[i].endpoint);
+        *cell++ = xasprintf("%" PRIu32, items[i].hash->hash);
+        *cell++ = xasprintf("%" PRId64, items[i].hash->hash_revision);
+    }
+    return cells;
+}

@@ -42,6 +42,19 @@ typedef struct endpoint_status {
     const Etcdserverpb__StatusResponse *status;
 } endpoint_status_t;
 
+typedef struct endpoint_hashkv {
+    const char *endpoint;
+    const Etcdserverpb__HashKVResponse *hash;
+} endpoint_hashkv_t;
+
+/* What was done to a member. The answers to removing, updating and promoting one have the fields of
+ * MemberListResponse, so that type reads them all. */
+typedef struct member_change {
+    const char *done; /* "removed from", … */
+    uint64_t id;
+    const Etcdserverpb__MemberListResponse *answer;
+} member_change_t;
+
 /* NULL: the format has no such output. */
 struct printer_ops {
     void (*range)(printer_t *self, const Etcdserverpb__RangeResponse *answer);
@@ -57,8 +70,13 @@ struct printer_ops {
                                bool keys);
     void (*leases)(printer_t *self, const Etcdserverpb__LeaseLeasesResponse *answer);
     void (*members)(printer_t *self, const Etcdserverpb__MemberListResponse *answer);
+    void (*member_add)(printer_t *self, const Etcdserverpb__MemberAddResponse *answer);
+    void (*member_change)(printer_t *self, const member_change_t *change);
+    void (*move_leader)(printer_t *self, uint64_t from, uint64_t to,
+                        const Etcdserverpb__MoveLeaderResponse *answer);
     void (*health)(printer_t *self, const endpoint_health_t *items, size_t n);
     void (*status)(printer_t *self, const endpoint_status_t *items, size_t n);
+    void (*hashkv)(printer_t *self, const endpoint_hashkv_t *items, size_t n);
 };
 
 extern const printer_ops_t printer_simple;
@@ -91,4 +109,5 @@ typedef struct cells {
 cells_t printer_member_cells(const Etcdserverpb__MemberListResponse *answer);
 cells_t printer_health_cells(const endpoint_health_t *items, size_t n);
 cells_t printer_status_cells(const endpoint_status_t *items, size_t n);
+cells_t printer_hashkv_cells(const endpoint_hashkv_t *items, size_t n);
 void cells_deinit(cells_t *self);

@@ -237,6 +237,17 @@ static void fields_status(printer_t *self, const endpoint_status_t *items, size_
     }
 }
 
+static void fields_hashkv(printer_t *self, const endpoint_hashkv_t *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        print_header(self, items[i].hash->header);
+        print_text(self, "Endpoint", items[i].endpoint);
+        print_uint(self, "Hash", items[i].hash->hash);
+        print_int(self, "", "HashRevision", items[i].hash->hash_revision);
+        fputc('\n', self->out);
+    }
+}
+
 const printer_ops_t printer_fields = {
     .range = fields_range,
     .put = fields_put,
@@ -251,4 +262,5 @@ const printer_ops_t printer_fields = {
     .members = fields_members,
     .health = fields_health,
     .status = fields_status,
+    .hashkv = fields_hashkv,
 };

@@ -261,7 +261,7 @@ static void hex_id(json_t *j, const char *name, uint64_t id)
     json_string(j, name, text);
 }
 
-/* --hex shows the ids of the cluster and its members as strings, in this answer alone. */
+/* --hex shows the ids of the cluster and its members as strings, in answers about members alone. */
 static void members_header(json_t *j, const Etcdserverpb__ResponseHeader *header, bool hex)
 {
     if (!hex) {
@@ -280,29 +280,71 @@ static void members_header(json_t *j, const Etcdserverpb__ResponseHeader *header
     json_close(j, '}');
 }
 
+static void member_object(json_t *j, const char *name, const Etcdserverpb__Member *member, bool hex)
+{
+    json_open(j, name, '{');
+    if (hex) {
+        hex_id(j, "ID", member->id);
+    } else {
+        json_uint_some(j, "ID", member->id);
+    }
+    json_string_some(j, "name", member->name);
+    json_strings_some(j, "peerURLs", member->peerurls, member->n_peerurls);
+    json_strings_some(j, "clientURLs", member->clienturls, member->n_clienturls);
+    json_bool_some(j, "isLearner", member->islearner);
+    json_close(j, '}');
+}
+
+static void members_array(json_t *j, Etcdserverpb__Member *const *members, size_t n, bool hex)
+{
+    if (n == 0 && !hex) {
+        return;
+    }
+    json_open(j, "members", '[');
+    for (size_t i = 0; i < n; i++) {
+        member_object(j, NULL, members[i], hex);
+    }
+    json_close(j, ']');
+}
+
 static void json_print_members(printer_t *self, const Etcdserverpb__MemberListResponse *answer)
 {
     json_t j = begin(self);
     json_open(&j, NULL, '{');
     members_header(&j, answer->header, self->hex);
-    if (answer->n_members > 0 || self->hex) {
-        json_open(&j, "members", '[');
-        for (size_t i = 0; i < answer->n_members; i++) {
-            const Etcdserverpb__Member *member = answer->members[i];
-            json_open(&j, NULL, '{');
-            if (self->hex) {
-                hex_id(&j, "ID", member->id);
-            } else {
-                json_uint_some(&j, "ID", member->id);
-            }
-            json_string_some(&j, "name", member->name);
-            json_strings_some(&j, "peerURLs", member->peerurls, member->n_peerurls);
-            json_strings_some(&j, "clientURLs", member->clienturls, member->n_clienturls);
-            json_bool_some(&j, "isLearner", member->islearner);
-            json_close(&j, '}');
-        }
-        json_close(&j, ']');
+    members_array(&j, answer->members, answer->n_members, self->hex);
+    json_close(&j, '}');
+    end_line(self);
+}
+
+static void json_print_member_add(printer_t *self, const Etcdserverpb__MemberAddResponse *answer)
+{
+    json_t j = begin(self);
+    json_open(&j, NULL, '{');
+    members_header(&j, answer->header, self->hex);
+    if (answer->member != NULL) {
+        member_object(&j, "member", answer->member, self->hex);
+    } else if (self->hex) {
+        json_null(&j, "member");
     }
+    members_array(&j, answer->members, answer->n_members, self->hex);
+    json_close(&j, '}');
+    end_line(self);
+}
+
+static void json_print_member_change(printer_t *self, const member_change_t *change)
+{
+    json_print_members(self, change->answer);
+}
+
+static void json_print_move_leader(printer_t *self, uint64_t from, uint64_t to,
+                                   const Etcdserverpb__MoveLeaderResponse *answer)
+{
+    (void)from;
+    (void)to;
+    json_t j = begin(self);
+    json_open(&j, NULL, '{');
+    header_some(&j, "header", answer->header);
     json_close(&j, '}');
     end_line(self);
 }
@@ -369,6 +411,29 @@ static void json_print_status(printer_t *self, const endpoint_status_t *items, s
     end_line(self);
 }
 
+static void json_print_hashkv(printer_t *self, const endpoint_hashkv_t *items, size_t n)
+{
+    json_t j = begin(self);
+    if (n == 0) {
+        json_null(&j, NULL);
+    } else {
+        json_open(&j, NULL, '[');
+        for (size_t i = 0; i < n; i++) {
+            json_open(&j, NULL, '{');
+            json_string(&j, "Endpoint", items[i].endpoint);
+            json_open(&j, "HashKV", '{');
+            header_some(&j, "header", items[i].hash->header);
+            json_uint_some(&j, "hash", items[i].hash->hash);
+            json_int_some(&j, "compact_revision", items[i].hash->compact_revision);
+            json_int_some(&j, "hash_revision", items[i].hash->hash_revision);
+            json_close(&j, '}');
+            json_close(&j, '}');
+        }
+        json_close(&j, ']');
+    }
+    end_line(self);
+}
+
 const printer_ops_t printer_json = {
     .range = json_print_range,
     .put = json_print_put,
@@ -381,6 +446,10 @@ const printer_ops_t printer_json = {
     .lease_time_to_live = json_print_time_to_live,
     .leases = json_print_leases,
     .members = json_print_members,
+    .member_add = json_print_member_add,
+    .member_change = json_print_member_change,
+    .move_leader = json_print_move_leader,
     .health = json_print_health,
     .status = json_print_status,
+    .hashkv = json_print_hashkv,
 };

@@ -38,6 +38,24 @@ static void protobuf_members(printer_t *self, const Etcdserverpb__MemberListResp
     print_message(self, &answer->base);
 }
 
+static void protobuf_member_add(printer_t *self, const Etcdserverpb__MemberAddResponse *answer)
+{
+    print_message(self, &answer->base);
+}
+
+static void protobuf_member_change(printer_t *self, const member_change_t *change)
+{
+    print_message(self, &change->answer->base);
+}
+
+static void protobuf_move_leader(printer_t *self, uint64_t from, uint64_t to,
+                                 const Etcdserverpb__MoveLeaderResponse *answer)
+{
+    (void)from;
+    (void)to;
+    print_message(self, &answer->base);
+}
+
 static void protobuf_watch(printer_t *self, const watch_view_t *view)
 {
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
@@ -96,4 +114,7 @@ const printer_ops_t printer_protobuf = {
     .lease_time_to_live = protobuf_time_to_live,
     .leases = protobuf_leases,
     .members = protobuf_members,
+    .member_add = protobuf_member_add,
+    .member_change = protobuf_member_change,
+    .move_leader = protobuf_move_leader,
 };

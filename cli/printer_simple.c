@@ -144,6 +144,33 @@ static void simple_members(printer_t *self, const Etcdserverpb__MemberListRespon
     print_rows(self, printer_member_cells(answer));
 }
 
+static uint64_t cluster_of(const Etcdserverpb__ResponseHeader *header)
+{
+    return header != NULL ? header->cluster_id : 0;
+}
+
+/* Ids are as wide as sixteen digits here, filled with blanks: etcdctl's %16x. */
+static void simple_member_add(printer_t *self, const Etcdserverpb__MemberAddResponse *answer)
+{
+    const Etcdserverpb__Member *member = answer->member;
+    fprintf(self->out, "Member %16" PRIx64 " added%sto cluster %16" PRIx64 "\n",
+            member != NULL ? member->id : 0,
+            member != NULL && member->islearner ? " as learner " : " ", cluster_of(answer->header));
+}
+
+static void simple_member_change(printer_t *self, const member_change_t *change)
+{
+    fprintf(self->out, "Member %16" PRIx64 " %s cluster %16" PRIx64 "\n", change->id, change->done,
+            cluster_of(change->answer->header));
+}
+
+static void simple_move_leader(printer_t *self, uint64_t from, uint64_t to,
+                               const Etcdserverpb__MoveLeaderResponse *answer)
+{
+    (void)answer;
+    fprintf(self->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n", from, to);
+}
+
 static void simple_health(printer_t *self, const endpoint_health_t *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -162,6 +189,11 @@ static void simple_status(printer_t *self, const endpoint_status_t *items, size_
     print_rows(self, printer_status_cells(items, n));
 }
 
+static void simple_hashkv(printer_t *self, const endpoint_hashkv_t *items, size_t n)
+{
+    print_rows(self, printer_hashkv_cells(items, n));
+}
+
 const printer_ops_t printer_simple = {
     .range = simple_range,
     .put = simple_put,
@@ -174,6 +206,10 @@ const printer_ops_t printer_simple = {
     .lease_time_to_live = simple_time_to_live,
     .leases = simple_leases,
     .members = simple_members,
+    .member_add = simple_member_add,
+    .member_change = simple_member_change,
+    .move_leader = simple_move_leader,
     .health = simple_health,
     .status = simple_status,
+    .hashkv = simple_hashkv,
 };

@@ -103,8 +103,14 @@ static void table_status(printer_t *self, const endpoint_status_t *items, size_t
     print_table(self, printer_status_cells(items, n));
 }
 
+static void table_hashkv(printer_t *self, const endpoint_hashkv_t *items, size_t n)
+{
+    print_table(self, printer_hashkv_cells(items, n));
+}
+
 const printer_ops_t printer_table = {
     .members = table_members,
     .health = table_health,
     .status = table_status,
+    .hashkv = table_hashkv,
 };

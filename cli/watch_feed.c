@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/cli.h"
 #include "messages/xalloc.h"
@@ -30,13 +29,6 @@ struct watch_feed {
 };
 
 static void open_stream(watch_feed_t *self);
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- requests ---- */
 
@@ -212,7 +204,7 @@ static void on_stream_done(void *arg, const grpc_status_t *status)
         }
     }
     free(error);
-    self->reopen_at_ms = passing ? now_ms() + REOPEN_MS : -1;
+    self->reopen_at_ms = passing ? cli_now_ms() + REOPEN_MS : -1;
 }
 
 /* ---- the stream ---- */
@@ -236,7 +228,7 @@ int64_t watch_feed_wait_ms(const watch_feed_t *self)
     if (self->reopen_at_ms < 0) {
         return -1;
     }
-    int64_t left = self->reopen_at_ms - now_ms();
+    int64_t left = self->reopen_at_ms - cli_now_ms();
     return left > 0 ? left : 0;
 }
 

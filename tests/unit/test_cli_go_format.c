@@ -144,7 +144,8 @@ static void integers_are_parsed(void **state)
         {"1__0", 0, 0, "invalid syntax"},
         {"0x", 0, 0, "invalid syntax"},
         {"08", 0, 0, "invalid syntax"},
-        {"99999999999999999999x", 10, 0, "invalid syntax"},
+        {"9223372036854775808x", 10, 0, "invalid syntax"},
+        {"99999999999999999999x", 10, 0, "value out of range"}, /* it ends where it overflows */
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t value = 0;
@@ -152,6 +153,39 @@ static void integers_are_parsed(void **state)
         if (cases[i].error == NULL) {
             assert_null(error);
             assert_int_equal(value, cases[i].value);
+        } else {
+            assert_non_null(error);
+            assert_string_equal(error, cases[i].error);
+        }
+    }
+}
+
+static void unsigned_integers_have_no_sign(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int base;
+        uint64_t value;
+        const char *error;
+    } cases[] = {
+        {"8e9e05c52164694d", 16, 0x8e9e05c52164694dULL, NULL},
+        {"FFFFFFFFFFFFFFFF", 16, UINT64_MAX, NULL},
+        {"18446744073709551615", 10, UINT64_MAX, NULL},
+        {"18446744073709551616", 10, 0, "value out of range"},
+        {"1ffffffffffffffff", 16, 0, "value out of range"},
+        {"", 16, 0, "invalid syntax"},
+        {"-1", 16, 0, "invalid syntax"},
+        {"+1", 16, 0, "invalid syntax"},
+        {"0x1", 16, 0, "invalid syntax"},
+        {"xyz", 16, 0, "invalid syntax"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        uint64_t value = 0;
+        const char *error = go_parse_uint(cases[i].text, cases[i].base, &value);
+        if (cases[i].error == NULL) {
+            assert_null(error);
+            assert_true(value == cases[i].value);
         } else {
             assert_non_null(error);
             assert_string_equal(error, cases[i].error);
@@ -226,6 +260,7 @@ int main(void)
         cmocka_unit_test(json_strings_are_escaped_for_html),
         cmocka_unit_test(bytes_become_base64),
         cmocka_unit_test(integers_are_parsed),
+        cmocka_unit_test(unsigned_integers_have_no_sign),
         cmocka_unit_test(durations_are_parsed_and_written),
         cmocka_unit_test(sizes_are_written_for_people),
     };
