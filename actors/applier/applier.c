@@ -14,7 +14,10 @@
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
-enum { SIZE_INTERVAL_US = 1000000 }; /* asking the store for its size costs some microseconds */
+enum {
+    SIZE_INTERVAL_US = 1000000, /* asking the store for its size costs some microseconds */
+    FLUSH_INTERVAL_US = 1000000
+};
 
 applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **error_p)
 {
@@ -213,13 +216,17 @@ static void send_lease_position(applier_t *self, outbox_t *out)
     }
 }
 
-static void ask_for_flush(applier_t *self, outbox_t *out)
+/* A flush lets the WAL forget segments; it is not needed for a fast start. So under load, when
+ * flush_entries pass many times a second, it waits: each one makes a small table for LevelDB to merge. */
+static void ask_for_flush(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     uint64_t applied = mvcc_current(self->mvcc)->applied_index;
-    if (applied - self->flush_asked < self->cfg.flush_entries || !outbox_room(out, ACTOR_KEEPER)) {
+    if (applied - self->flush_asked < self->cfg.flush_entries || now_us < self->next_flush_us ||
+        !outbox_room(out, ACTOR_KEEPER)) {
         return;
     }
     self->flush_asked = applied;
+    self->next_flush_us = now_us + FLUSH_INTERVAL_US;
     msg_t *msg = msg_new(MSG_FLUSH);
     msg->u.applied.index = applied; /* read before the flush is asked for: that is its promise */
     outbox_put(out, ACTOR_KEEPER, &msg);
@@ -241,7 +248,7 @@ static void update_metrics(applier_t *self, uint64_t now_us)
     }
 }
 
-static void tell(applier_t *self, changes_t *changes, outbox_t *out)
+static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t *out)
 {
     if (self->restore.phase == RESTORE_SERVING) {
         /* In this order: once a client has its result, its gateway knows how far the store is, and
@@ -252,7 +259,7 @@ static void tell(applier_t *self, changes_t *changes, outbox_t *out)
         send_events(self, changes, out);
         send_lease_changes(self, out);
         send_lease_position(self, out);
-        ask_for_flush(self, out);
+        ask_for_flush(self, now_us, out);
     } else {
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */
         assert(self->result_count == 0);
@@ -296,7 +303,7 @@ static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
     if (rc) {
         applier_fail(self, out, rc);
     } else {
-        tell(self, &changes, out);
+        tell(self, &changes, now_us, out);
         update_metrics(self, now_us);
     }
     changes_deinit(&changes);

@@ -50,6 +50,7 @@ struct applier {
     uint64_t next_compaction_us;
     bool lease_position_due; /* APPLIED to lease found no room */
     uint64_t flush_asked;    /* applied index of the last FLUSH */
+    uint64_t next_flush_us;  /* not before */
     uint64_t next_size_us;   /* when to look at the store's size again */
     bool work_left;          /* entries wait and nothing holds them */
     bool failed;             /* fatal: touch nothing more */

@@ -117,13 +117,13 @@ static void without_room_at_watch_it_holds(void **state)
     rig_destroy(&rig);
 }
 
-static void every_so_many_entries_the_keeper_is_asked_to_flush(void **state)
+/* Applies 8 entries, so much time between them; returns for which indexes a flush was asked. */
+static size_t flushes_of_eight(uint64_t pause_us, uint64_t asked[8])
 {
-    (void)state;
     applier_rig_t *rig = rig_new(3);
-    uint64_t asked[10] = {0};
     size_t count = 0;
     for (int i = 0; i < 8; i++) {
+        rig->test.now_us += pause_us;
         rig_add_put(rig, "k", "v");
         rig_send(rig);
         actor_id_t to;
@@ -136,10 +136,26 @@ static void every_so_many_entries_the_keeper_is_asked_to_flush(void **state)
             msg_free(&msg);
         }
     }
-    assert_int_equal(count, 2);
+    rig_destroy(&rig);
+    return count;
+}
+
+static void every_so_many_entries_the_keeper_is_asked_to_flush(void **state)
+{
+    (void)state;
+    uint64_t asked[8] = {0};
+    assert_int_equal(flushes_of_eight(1000000, asked), 2);
     assert_int_equal(asked[0], 3);
     assert_int_equal(asked[1], 6);
-    rig_destroy(&rig);
+}
+
+static void under_load_flushes_are_a_second_apart(void **state)
+{
+    (void)state;
+    uint64_t asked[8] = {0};
+    assert_int_equal(flushes_of_eight(250000, asked), 2);
+    assert_int_equal(asked[0], 3);
+    assert_int_equal(asked[1], 7); /* due with entry 6, 750 ms after the one before */
 }
 
 static void a_restart_replays_in_silence(void **state)
@@ -297,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_span_is_told_in_order),
         cmocka_unit_test(without_room_at_watch_it_holds),
         cmocka_unit_test(every_so_many_entries_the_keeper_is_asked_to_flush),
+        cmocka_unit_test(under_load_flushes_are_a_second_apart),
         cmocka_unit_test(a_restart_replays_in_silence),
         cmocka_unit_test(what_cannot_be_applied_is_fatal),
         cmocka_unit_test(members_keep_what_they_have_published),
