@@ -21,6 +21,16 @@
 #define LIMIT_APPEND_BYTES   (8u << 20) /* bytes of one APPEND_LOG, unless a single entry is larger */
 #define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
 
+/* ---- members of a cluster ---- */
+#define LIMIT_MEMBERS 64 /* votes cost a message each; seven voters are many already */
+#define LIMIT_PEER_APPEND_BYTES                                                                    \
+    (1u << 20)                         /* of one append to a follower, unless one entry is larger */
+#define LIMIT_PEER_INFLIGHT_APPENDS 64 /* appends a follower has not acknowledged yet */
+#define LIMIT_PEER_INFLIGHT_BYTES                                                                  \
+    (16u << 20) /* and their entries: a fast link's delay times its rate */
+#define LIMIT_LOG_SNAPSHOT_BYTES                                                                   \
+    (256u << 20) /* log kept while a snapshot is on its way; above, that one was for nothing */
+
 /* ---- the write-ahead log's files ---- */
 #define LIMIT_WAL_SEGMENT_BYTES       (16u << 20) /* a segment: zeroed when made, read whole at start */
 #define LIMIT_WAL_SEGMENT_BYTES_MIN   4096u       /* smaller ones only cost: a header each */

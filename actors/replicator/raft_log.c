@@ -58,6 +58,31 @@ const entry_t *raft_log_at(const raft_log_t *self, uint64_t index)
     return slot(self, (size_t)(index - self->base_index - 1));
 }
 
+bool raft_log_term_at(const raft_log_t *self, uint64_t index, uint64_t *term)
+{
+    const entry_t *entry = raft_log_at(self, index);
+    if (!entry && index != self->base_index) {
+        return false;
+    }
+    *term = entry ? entry->term : self->base_term;
+    return true;
+}
+
+uint64_t raft_log_last_with_term(const raft_log_t *self, uint64_t index, uint64_t term)
+{
+    uint64_t low = self->base_index;
+    uint64_t high = index < raft_log_last_index(self) ? index : raft_log_last_index(self);
+    while (low < high) {
+        uint64_t middle = high - (high - low) / 2;
+        if (raft_log_at(self, middle)->term <= term) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
 static void grow(raft_log_t *self)
 {
     entry_t *items = xcalloc(self->capacity * 2, sizeof *items);
@@ -112,6 +137,45 @@ void raft_log_drop_until(raft_log_t *self, uint64_t index)
         self->count--;
     }
     forget_configurations(self, self->base_index);
+}
+
+void raft_log_cut(raft_log_t *self, uint64_t from)
+{
+    assert(from > self->base_index);
+    while (raft_log_last_index(self) >= from) {
+        entry_t *last = slot(self, --self->count);
+        self->bytes -= bytes_len(last->payload);
+        bytes_unref(&last->payload);
+    }
+    while (self->configurations[self->configuration_count - 1].index >= from) {
+        assert(self->configuration_count > 1); /* the one at the base is not above it */
+        bytes_unref(&self->configurations[--self->configuration_count].encoded);
+    }
+}
+
+void raft_log_reset(raft_log_t *self, uint64_t index, uint64_t term, const bytes_t *configuration)
+{
+    uint64_t own_term = 0;
+    bool matches = raft_log_term_at(self, index, &own_term) && own_term == term;
+    raft_log_drop_until(self, matches ? index : raft_log_last_index(self));
+    if (matches) {
+        return;
+    }
+    self->base_index = index;
+    self->base_term = term;
+    while (self->configuration_count) {
+        bytes_unref(&self->configurations[--self->configuration_count].encoded);
+    }
+    push_configuration(self, index, configuration);
+}
+
+size_t raft_log_bytes_above(const raft_log_t *self, uint64_t index)
+{
+    size_t bytes = 0;
+    for (uint64_t at = raft_log_last_index(self); at > index && at > self->base_index; at--) {
+        bytes += bytes_len(raft_log_at(self, at)->payload);
+    }
+    return bytes;
 }
 
 const raft_log_configuration_t *raft_log_configuration(const raft_log_t *self)
