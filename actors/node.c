@@ -238,6 +238,8 @@ static void add_consensus(node_t *self, uint64_t applied)
         .vote = log->vote,
         .configuration = configuration,
         .pre_vote = self->options->pre_vote,
+        .tick_advance = self->options->tick_advance,
+        .heartbeat_us = (uint64_t)self->options->heartbeat_ms * 1000,
         .election_timeout_us = election_timeout_us(self),
         .seed = clock_random_seed(),
     };

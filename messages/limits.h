@@ -30,6 +30,8 @@
     (16u << 20) /* and their entries: a fast link's delay times its rate */
 #define LIMIT_LOG_SNAPSHOT_BYTES                                                                   \
     (256u << 20) /* log kept while a snapshot is on its way; above, that one was for nothing */
+#define LIMIT_TERM                                                                                 \
+    (1ull << 62) /* of what others say: above, it is no term that any cluster gets to */
 
 /* ---- the write-ahead log's files ---- */
 #define LIMIT_WAL_SEGMENT_BYTES       (16u << 20) /* a segment: zeroed when made, read whole at start */

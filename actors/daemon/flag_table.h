@@ -21,7 +21,7 @@
     X(SNAPSHOT_CATCHUP, "snapshot-catchup-entries", UINT, "5000", ON, MEMBER, true, "", "Number of entries kept in memory for slow followers.") \
     X(HEARTBEAT, "heartbeat-interval", UINT, "100", ON, MEMBER, true, "", "Time (in milliseconds) of a heartbeat interval.") \
     X(ELECTION, "election-timeout", UINT, "1000", ON, MEMBER, true, "", "Time (in milliseconds) for an election to timeout.") \
-    X(TICK_ADVANCE, "initial-election-tick-advance", BOOL, "true", LATER, MEMBER, true, "starting with a full election timeout", "Whether the first election comes early.") \
+    X(TICK_ADVANCE, "initial-election-tick-advance", BOOL, "true", ON, MEMBER, true, "", "Whether a member that has just started and hears no leader stands for election early.") \
     X(LISTEN_PEER, "listen-peer-urls", URLS, "http://localhost:2380", RULE, MEMBER, true, "", "List of URLs to listen on for peer traffic.") \
     X(LISTEN_CLIENT, "listen-client-urls", URLS, "http://localhost:2379", RULE, MEMBER, true, "", "List of URLs to listen on for client traffic, gRPC and HTTP.") \
     X(LISTEN_CLIENT_HTTP, "listen-client-http-urls", URLS, "", LATER, MEMBER, true, "a port for HTTP alone", "List of URLs to listen on for HTTP only client traffic.") \

@@ -37,7 +37,7 @@ typedef struct {
     urls_t advertise_peer, advertise_client;
     char *initial_cluster, *initial_cluster_token;
     bool join_existing; /* --initial-cluster-state=existing */
-    bool pre_vote;
+    bool pre_vote, tick_advance;
 
     size_t max_txn_ops, max_request_bytes;
     uint32_t max_concurrent_streams;

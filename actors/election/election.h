@@ -14,6 +14,8 @@ typedef struct {
     uint64_t term, vote;          /* as recovered from the log */
     const bytes_t *configuration; /* encoded, borrowed: the newest in the log */
     bool pre_vote;
+    bool tick_advance;            /* the first time-out after the start is a shorter one */
+    uint64_t heartbeat_us;        /* unanswered requests for votes are repeated this often */
     uint64_t election_timeout_us; /* randomised between this and twice this */
     uint64_t seed;
 } election_cfg_t;

@@ -26,6 +26,7 @@
 
 enum {
     SEGMENT_BYTES = 65536,
+    HEARTBEAT_US = 100000,
     ELECTION_TIMEOUT_US = 1000000,
     STEPS_MAX = 1000000, /* of one run to rest: more is a loop */
 };
@@ -184,6 +185,8 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
                                .vote = log->vote,
                                .configuration = wal_recovered_configuration(log, &at),
                                .pre_vote = true,
+                               .tick_advance = true,
+                               .heartbeat_us = HEARTBEAT_US,
                                .election_timeout_us = ELECTION_TIMEOUT_US,
                                .seed = self->seed + self->starts};
     replicator_cfg_t replicator = {.member_id = MEMBER_ID,

@@ -1,11 +1,10 @@
-/* Election and replicator of a cluster of one, through the fence protocol, step by step. */
+/* The replicator of a cluster of one, through the fence protocol, step by step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "actors/election/election.h"
 #include "actors/replicator/replicator.h"
 #include "membership.pb-c.h"
 #include "messages/limits.h"
@@ -29,104 +28,6 @@ static bytes_t *configuration_of(uint64_t first, uint64_t second)
     quoral__configuration__pack(&message, room);
     return bytes;
 }
-
-/* ---- election ---- */
-
-static core_test_t start_election(bytes_t *configuration, bool pre_vote)
-{
-    election_cfg_t cfg = {.member_id = 1,
-                          .term = 4,
-                          .configuration = configuration,
-                          .pre_vote = pre_vote,
-                          .election_timeout_us = 1000000,
-                          .seed = 1};
-    core_test_t test = core_test_new(ACTOR_ELECTION, &election_ops, election_new(&cfg, &metrics));
-    core_test_flush(&test);
-    for (int i = 0; i < 2; i++) { /* everybody hears that nobody leads yet */
-        actor_id_t to = ACTOR_NONE;
-        msg_t *msg = core_test_take(&test, &to);
-        assert_int_equal(msg->kind, MSG_ROLE);
-        assert_int_equal(msg->u.role.leader, 0);
-        msg_free(&msg);
-    }
-    return test;
-}
-
-static void answer_position(core_test_t *test, msg_kind_t kind, const msg_t *question,
-                            const bytes_t *configuration)
-{
-    msg_t *msg = msg_new(kind);
-    msg->u.position = (msg_position_t){.seq = question->u.fence.seq,
-                                       .term = question->u.fence.term,
-                                       .configuration = bytes_ref(configuration)};
-    core_test_send(test, ACTOR_REPLICATOR, &msg);
-}
-
-static void nothing_leaves_before_term_and_vote_are_durable(void **state)
-{
-    (void)state;
-    bytes_t *alone = configuration_of(1, 0);
-    core_test_t test = start_election(alone, true);
-    msg_t *query = core_test_expect(&test, ACTOR_REPLICATOR, MSG_QUERY_POS);
-    answer_position(&test, MSG_POS, query, alone);
-    msg_free(&query);
-    msg_t *fence = core_test_expect(&test, ACTOR_REPLICATOR, MSG_FENCE);
-    assert_int_equal(fence->u.fence.term, 5);
-    core_test_expect_nothing(&test);
-    answer_position(&test, MSG_FENCED, fence, alone);
-    msg_free(&fence);
-    msg_t *hardstate = core_test_expect(&test, ACTOR_WAL_WRITER, MSG_HARDSTATE);
-    assert_int_equal(hardstate->u.hardstate.term, 5);
-    assert_int_equal(hardstate->u.hardstate.vote, 1);
-    core_test_expect_nothing(&test); /* no OPEN, no LEAD, no ROLE yet */
-    msg_t *durable = msg_new(MSG_HS_DURABLE);
-    durable->u.hardstate = hardstate->u.hardstate;
-    core_test_send(&test, ACTOR_WAL_WRITER, &durable);
-    msg_free(&hardstate);
-    msg_t *open = core_test_expect(&test, ACTOR_REPLICATOR, MSG_OPEN);
-    msg_t *lead = core_test_expect(&test, ACTOR_REPLICATOR, MSG_LEAD);
-    assert_int_equal(lead->u.term.term, 5);
-    msg_free(&open);
-    msg_free(&lead);
-    core_test_end(&test);
-    bytes_unref(&alone);
-}
-
-static void an_answer_to_an_older_question_is_ignored(void **state)
-{
-    (void)state;
-    bytes_t *alone = configuration_of(1, 0);
-    core_test_t test = start_election(alone, false);
-    msg_t *fence = core_test_expect(&test, ACTOR_REPLICATOR, MSG_FENCE);
-    fence->u.fence.seq--;
-    answer_position(&test, MSG_FENCED, fence, alone);
-    core_test_expect_nothing(&test);
-    fence->u.fence.seq++;
-    answer_position(&test, MSG_FENCED, fence, alone);
-    msg_free(&fence);
-    msg_t *hardstate = core_test_expect(&test, ACTOR_WAL_WRITER, MSG_HARDSTATE);
-    msg_free(&hardstate);
-    core_test_end(&test);
-    bytes_unref(&alone);
-}
-
-static void without_a_majority_nobody_leads(void **state)
-{
-    (void)state;
-    bytes_t *two = configuration_of(1, 2);
-    core_test_t test = start_election(two, true);
-    core_test_expect_nothing(&test); /* waits its timeout: somebody else may lead */
-    test.now_us = election_ops.deadline(test.core);
-    core_test_flush(&test);
-    msg_t *query = core_test_expect(&test, ACTOR_REPLICATOR, MSG_QUERY_POS);
-    answer_position(&test, MSG_POS, query, two);
-    msg_free(&query);
-    core_test_expect_nothing(&test); /* one pre-vote of two: the term stays */
-    core_test_end(&test);
-    bytes_unref(&two);
-}
-
-/* ---- replicator ---- */
 
 static core_test_t start_replicator(const bytes_t *configuration, const entries_t *entries,
                                     uint64_t commit)
@@ -391,9 +292,6 @@ static void a_stuck_disk_is_reported_once_and_its_return_too(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_leaves_before_term_and_vote_are_durable),
-        cmocka_unit_test(an_answer_to_an_older_question_is_ignored),
-        cmocka_unit_test(without_a_majority_nobody_leads),
         cmocka_unit_test(a_write_is_committed_only_when_it_is_durable),
         cmocka_unit_test(nobody_commits_alone_among_two),
         cmocka_unit_test(lead_is_obeyed_only_in_the_fenced_and_open_term),

@@ -118,6 +118,7 @@ static void test_defaults(void **state)
     assert_int_equal(r.options.progress_notify_us, 600000000);
     assert_int_equal(r.options.warning_apply_us, 100000);
     assert_true(r.options.pre_vote);
+    assert_true(r.options.tick_advance);
     assert_int_equal(r.options.log.level, LEVEL_INFO);
     assert_int_equal(r.options.log.output_count, 1);
     assert_string_equal(r.options.log.outputs[0], "stderr");
@@ -129,7 +130,8 @@ static void test_values(void **state)
 {
     (void)state;
     result_of_t r = run("-name n1 --data-dir=/d --wal-dir /w -heartbeat-interval=0x10 "
-                        "--election-timeout 80 --pre-vote=false --enable-pprof --log-level=debug "
+                        "--election-timeout 80 --pre-vote=false "
+                        "--initial-election-tick-advance=false --enable-pprof --log-level=debug "
                         "--log-format=console --name=n2",
                         "");
     assert_int_equal(r.code, 0);
@@ -139,6 +141,7 @@ static void test_values(void **state)
     assert_int_equal(r.options.heartbeat_ms, 16);
     assert_int_equal(r.options.election_ms, 80);
     assert_false(r.options.pre_vote);
+    assert_false(r.options.tick_advance);
     assert_true(r.options.enable_pprof);
     assert_int_equal(r.options.log.level, LEVEL_DEBUG);
     assert_true(r.options.log.console);
