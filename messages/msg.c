@@ -347,8 +347,9 @@ static int print_fields(const msg_t *self, char *text, size_t size)
         return snprintf(text, size, " read=%" PRIu64 " index=%" PRIu64, self->u.read.read_id,
                         self->u.read.index);
     case MSG_LEASE_APPLIED:
-        return snprintf(text, size, " index=%" PRIu64 " changes=%zu", self->u.lease_applied.index,
-                        self->u.lease_applied.count);
+        return snprintf(text, size, " index=%" PRIu64 " changes=%zu%s", self->u.lease_applied.index,
+                        self->u.lease_applied.count,
+                        self->u.lease_applied.is_first ? " first" : "");
     case MSG_LEASE_ASK:
         return snprintf(text, size, " lease=%" PRIx64, (uint64_t)self->u.lease_ask.id);
     case MSG_LEASE_ANSWER:

@@ -159,6 +159,8 @@ typedef struct {
 } msg_result_t;
 typedef struct {
     uint64_t read_id;
+    uint64_t
+        expect_term; /* READ: 0 = any leader may confirm; else fails unless this term is led here */
     uint64_t index;
     api_error_t error;
 } msg_read_t; /* READ, READ_AT, READ_FAIL */
@@ -170,8 +172,11 @@ typedef struct {
     int64_t id;
     int64_t ttl_s;
 } lease_change_t;
+/* The list of all leases that precedes RESTORED is one or more of these, the first one with is_first: what
+ * is not in it is gone. */
 typedef struct {
     uint64_t index;
+    bool is_first;
     lease_change_t *items;
     size_t count;
 } msg_lease_applied_t;

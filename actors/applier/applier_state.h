@@ -13,6 +13,7 @@ typedef struct {
     restore_phase_t phase;
     lease_change_t *leases; /* of the store, to be sent in batches */
     size_t lease_count, lease_capacity, lease_sent;
+    bool lease_begun; /* the first message of the list is sent */
     size_t announced; /* how many of the receivers have RESTORED */
 } restore_t;
 

@@ -27,11 +27,11 @@ static int collect(void *context, int64_t id, int64_t ttl_s)
     return 0;
 }
 
-/* True when all leases are sent. */
+/* True when all leases are sent; that there are none has to be said, too. */
 static bool send_leases(applier_t *self, outbox_t *out)
 {
     restore_t *restore = &self->restore;
-    while (restore->lease_sent < restore->lease_count) {
+    while (!restore->lease_begun || restore->lease_sent < restore->lease_count) {
         if (!outbox_room(out, ACTOR_LEASE)) {
             return false;
         }
@@ -40,9 +40,11 @@ static bool send_leases(applier_t *self, outbox_t *out)
         msg_t *msg = msg_new(MSG_LEASE_APPLIED);
         msg->u.lease_applied = (msg_lease_applied_t){
             .index = mvcc_current(self->mvcc)->applied_index,
+            .is_first = !restore->lease_begun,
             .items = xmemdup(restore->leases + restore->lease_sent, count * sizeof(lease_change_t)),
             .count = count,
         };
+        restore->lease_begun = true;
         restore->lease_sent += count;
         outbox_put(out, ACTOR_LEASE, &msg);
     }

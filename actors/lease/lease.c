@@ -35,6 +35,7 @@ struct lease {
     uint64_t term; /* that this member leads; 0 = not the leader */
     uint64_t next_expiry_us;
     uint64_t applied_index;
+    bool listing;       /* a list of all leases is coming in; RESTORED ends it */
     waiting_t *waiting; /* for the outcome of a revoke */
     size_t waiting_count, waiting_capacity;
     waiting_t *early; /* questions ahead of what has come in from the applier, in order */
@@ -103,15 +104,59 @@ static void on_revoked(lease_t *self, int64_t id, outbox_t *out)
     }
 }
 
+/* A list of all leases begins or has ended: what is not in it is gone (the store was replaced by another
+ * member's). Who is in it keeps his deadline. */
+static void begin_list(lease_t *self)
+{
+    self->listing = true;
+    for (size_t i = 0; i < self->table.count; i++) {
+        self->table.heap[i]->unlisted = true;
+    }
+}
+
+static void end_list(lease_t *self, outbox_t *out)
+{
+    int64_t *gone = xcalloc(self->table.count, sizeof *gone);
+    size_t count = 0;
+    for (size_t i = 0; self->listing && i < self->table.count; i++) {
+        if (self->table.heap[i]->unlisted) {
+            gone[count++] = self->table.heap[i]->id;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        on_revoked(self, gone[i], out);
+    }
+    free(gone);
+    self->listing = false;
+}
+
+static void on_granted(lease_t *self, const lease_change_t *change, uint64_t now_us, outbox_t *out)
+{
+    lease_entry_t *entry = lease_table_find(&self->table, change->id);
+    if (entry && entry->ttl_s != change->ttl_s) {
+        on_revoked(self, change->id,
+                   out); /* another one by the same id: we have not seen its end */
+        entry = NULL;
+    }
+    if (entry) {
+        entry->unlisted = false;
+    } else {
+        lease_table_add(&self->table, change->id, change->ttl_s, end_of(change->ttl_s, now_us));
+    }
+}
+
 static void on_lease_applied(lease_t *self, const msg_lease_applied_t *applied, uint64_t now_us,
                              outbox_t *out)
 {
+    if (applied->is_first) {
+        begin_list(self);
+    }
     for (size_t i = 0; i < applied->count; i++) {
         const lease_change_t *change = &applied->items[i];
         if (change->type == LEASE_REVOKED) {
             on_revoked(self, change->id, out);
-        } else if (!lease_table_find(&self->table, change->id)) {
-            lease_table_add(&self->table, change->id, change->ttl_s, end_of(change->ttl_s, now_us));
+        } else {
+            on_granted(self, change, now_us, out);
         }
     }
 }
@@ -274,7 +319,7 @@ static void answer_now(lease_t *self, const waiting_t *ask, uint64_t now_us, out
 static void on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out)
 {
     waiting_t ask = {.ask = msg->u.lease_ask, .from = msg->from};
-    if (self->early_count == 0 && ask.ask.applied_index <= self->applied_index) {
+    if (self->early_count == 0 && !self->listing && ask.ask.applied_index <= self->applied_index) {
         answer_now(self, &ask, now_us, out);
         return;
     }
@@ -318,7 +363,10 @@ static void lease_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_REJECTED:
     case MSG_UNKNOWN: break; /* the lease stays due; REPROPOSE_US brings it up again */
     case MSG_APPLIED: on_applied(self, in->msg->u.applied.index, in->now_us, out); break;
-    case MSG_RESTORED: on_applied(self, in->msg->u.restored.index, in->now_us, out); break;
+    case MSG_RESTORED:
+        end_list(self, out);
+        on_applied(self, in->msg->u.restored.index, in->now_us, out);
+        break;
     case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to lease");
     }

@@ -13,6 +13,7 @@ typedef struct {
     uint64_t deadline_us;
     uint64_t order;   /* of setting the deadline; kept by the table */
     bool expiring;    /* a revoke has been proposed */
+    bool unlisted;    /* a list of all leases is coming in, and this one has not been in it yet */
     size_t heap_slot; /* kept by the table */
 } lease_entry_t;
 

@@ -398,8 +398,9 @@ static void on_applied(replicator_t *self, const msg_applied_t *applied)
 static void on_read(replicator_t *self, const msg_t *msg, outbox_t *out)
 {
     waiting_read_t read = {.read_id = msg->u.read.read_id, .from = msg->from};
-    if (self->lead == 0) {
-        answer_read(&read, MSG_READ_FAIL, 0, API_NO_LEADER, out);
+    uint64_t expect_term = msg->u.read.expect_term;
+    if (self->lead == 0 || (expect_term && expect_term != self->lead)) {
+        answer_read(&read, MSG_READ_FAIL, 0, expect_term ? API_NOT_LEADER : API_NO_LEADER, out);
         return;
     }
     self->reads =

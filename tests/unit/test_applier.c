@@ -20,6 +20,10 @@ static void a_fresh_store_is_announced_at_once(void **state)
     rig_start(rig, 0, 1000, NULL);
     assert_int_equal(applier_ops.deadline(rig->applier), 0);
     core_test_flush(&rig->test);
+    msg_t *leases = core_test_expect(&rig->test, ACTOR_LEASE, MSG_LEASE_APPLIED);
+    assert_true(leases->u.lease_applied.is_first); /* the list of all leases: none */
+    assert_int_equal(leases->u.lease_applied.count, 0);
+    msg_free(&leases);
     actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY};
     for (size_t i = 0; i < 4; i++) {
         msg_t *msg = core_test_expect(&rig->test, receivers[i], MSG_RESTORED);
@@ -183,6 +187,7 @@ static void a_restart_replays_in_silence(void **state)
     assert_int_equal(msg->u.applied.index, 5);
     msg_free(&msg);
     msg = core_test_expect(&rig->test, ACTOR_LEASE, MSG_LEASE_APPLIED);
+    assert_true(msg->u.lease_applied.is_first);
     assert_int_equal(msg->u.lease_applied.count, 3);
     assert_int_equal(msg->u.lease_applied.items[2].id, 3);
     assert_int_equal(msg->u.lease_applied.items[2].ttl_s, 30);

@@ -201,6 +201,25 @@ static void a_read_waits_for_a_commit_of_this_term(void **state)
     bytes_unref(&alone);
 }
 
+static void a_read_may_name_the_term_that_must_be_led(void **state)
+{
+    (void)state;
+    bytes_t *alone = configuration_of(1, 0);
+    core_test_t test = start_leader(alone);
+    for (uint64_t term = 1; term <= 2; term++) {
+        msg_t *read = msg_new(MSG_READ);
+        read->u.read = (msg_read_t){.read_id = term, .expect_term = term};
+        core_test_send(&test, ACTOR_LEASE, &read);
+        core_test_flush(&test);
+        msg_t *answer =
+            core_test_expect(&test, ACTOR_LEASE, term == 2 ? MSG_READ_AT : MSG_READ_FAIL);
+        assert_int_equal(answer->u.read.error, term == 2 ? API_NONE : API_NOT_LEADER);
+        msg_free(&answer);
+    }
+    core_test_end(&test);
+    bytes_unref(&alone);
+}
+
 static void an_expiry_of_another_term_is_refused(void **state)
 {
     (void)state;
@@ -297,6 +316,7 @@ int main(void)
         cmocka_unit_test(lead_is_obeyed_only_in_the_fenced_and_open_term),
         cmocka_unit_test(a_fence_ends_leadership_and_says_so),
         cmocka_unit_test(a_read_waits_for_a_commit_of_this_term),
+        cmocka_unit_test(a_read_may_name_the_term_that_must_be_led),
         cmocka_unit_test(an_expiry_of_another_term_is_refused),
         cmocka_unit_test(recovered_entries_are_delivered_up_to_the_known_commit_only),
         cmocka_unit_test(too_far_ahead_of_the_store_proposals_are_refused),

@@ -220,6 +220,54 @@ static void leases_of_one_burst_end_in_the_order_of_their_grants(void **state)
     core_test_end(&test);
 }
 
+static void list(core_test_t *test, bool is_first, int64_t id, int64_t ttl_s)
+{
+    msg_t *msg = msg_new(MSG_LEASE_APPLIED);
+    msg->u.lease_applied.is_first = is_first;
+    msg->u.lease_applied.items = xcalloc(1, sizeof(lease_change_t));
+    msg->u.lease_applied.items[0] =
+        (lease_change_t){.type = LEASE_GRANTED, .id = id, .ttl_s = ttl_s};
+    msg->u.lease_applied.count = id ? 1 : 0;
+    core_test_send(test, ACTOR_APPLIER, &msg);
+}
+
+static void restored(core_test_t *test, uint64_t index)
+{
+    msg_t *msg = msg_new(MSG_RESTORED);
+    msg->u.restored.index = index;
+    core_test_send(test, ACTOR_APPLIER, &msg);
+}
+
+/* After the store was replaced by another member's. */
+static void a_list_of_all_leases_replaces_what_was_known(void **state)
+{
+    (void)state;
+    core_test_t test = start();
+    role(&test, ROLE_LEADER, 1);
+    change(&test, LEASE_GRANTED, 1, 10);
+    change(&test, LEASE_GRANTED, 2, 10);
+    change(&test, LEASE_GRANTED, 3, 10);
+    test.now_us += 1 * SECOND;
+    list(&test, true, 2, 10);
+    list(&test, false, 3, 20); /* granted anew, with another TTL */
+    list(&test, false, 4, 10);
+    ask(&test, LEASE_OP_TIME_TO_LIVE, 1, 0);
+    ask(&test, LEASE_OP_TIME_TO_LIVE, 2, 0);
+    ask(&test, LEASE_OP_TIME_TO_LIVE, 3, 0);
+    ask(&test, LEASE_OP_TIME_TO_LIVE, 4, 0);
+    core_test_expect_nothing(&test); /* the list is not complete */
+    restored(&test, 50);
+    assert_int_equal(answer(&test).ttl_s, -1);
+    assert_int_equal(answer(&test).ttl_s, 9); /* kept its deadline */
+    assert_int_equal(answer(&test).ttl_s, 20);
+    assert_int_equal(answer(&test).ttl_s, 10);
+    list(&test, true, 0, 0); /* none at all */
+    restored(&test, 60);
+    ask(&test, LEASE_OP_TIME_TO_LIVE, 2, 0);
+    assert_int_equal(answer(&test).ttl_s, -1);
+    core_test_end(&test);
+}
+
 /* The table against a plain array under random operations. */
 static void the_table_agrees_with_a_list(void **state)
 {
@@ -266,6 +314,7 @@ int main(void)
         cmocka_unit_test(a_lost_revoke_is_proposed_again),
         cmocka_unit_test(the_list_is_sorted_by_expiry),
         cmocka_unit_test(leases_of_one_burst_end_in_the_order_of_their_grants),
+        cmocka_unit_test(a_list_of_all_leases_replaces_what_was_known),
         cmocka_unit_test(the_table_agrees_with_a_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
