@@ -374,7 +374,8 @@ static void on_create(watch_t *self, actor_id_t gateway, msg_watch_create_t *cre
         watcher_set_remove(&self->set, watcher);
         return;
     }
-    int64_t start = create->start_revision > 0 ? create->start_revision : create->head_revision + 1;
+    /* From now: behind the revision that the created answer names, which is what clients go on from. */
+    int64_t start = create->start_revision > 0 ? create->start_revision : self->position + 1;
     watcher->next = start;
     if (start == self->position + 1) {
         watcher_set_move(&self->set, watcher, WATCHER_SYNCED);

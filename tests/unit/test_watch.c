@@ -232,6 +232,18 @@ static void an_acknowledged_put_is_never_delivered_by_a_watch_from_now(void **st
     end(&rig);
 }
 
+static void a_watch_from_now_begins_behind_the_revision_it_is_told(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    put(&rig, "a", "1"); /* revision 2; the gateway had only heard of 1 when it asked */
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    expect(&rig, "1/0 created@2");
+    put(&rig, "a", "2");
+    expect(&rig, "1/0 put a=2@3");
+    end(&rig);
+}
+
 static void a_watch_from_the_past_is_caught_up_and_then_goes_on(void **state)
 {
     (void)state;
@@ -456,6 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_watch_from_now_sees_what_comes_after),
+        cmocka_unit_test(a_watch_from_now_begins_behind_the_revision_it_is_told),
         cmocka_unit_test(an_acknowledged_put_is_never_delivered_by_a_watch_from_now),
         cmocka_unit_test(a_watch_from_the_past_is_caught_up_and_then_goes_on),
         cmocka_unit_test(filters_and_open_ends_hold),
