@@ -22,6 +22,8 @@
     X(PROPOSALS_PENDING,   GAUGE,   "etcd_server_proposals_pending", "", "The current number of pending proposals to commit.") \
     X(PROPOSALS_FAILED,    COUNTER, "etcd_server_proposals_failed_total", "", "The total number of failed proposals seen.") \
     X(READ_INDEXES_FAILED, COUNTER, "etcd_server_read_indexes_failed_total", "", "The total number of failed read indexes seen.") \
+    X(HEARTBEAT_FAILURES,  COUNTER, "etcd_server_heartbeat_send_failures_total", "", "The total number of leader heartbeat send failures (likely overloaded from slow disk).") \
+    X(PEER_NONSENSE,       COUNTER, "quoral_peer_nonsense_total", "", "Messages of other members dropped because no correct member sends them.") \
     X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "The total number of slow apply requests: turns of the applier over --warning-apply-duration.") \
     X(WAL_BYTES,           GAUGE,   "etcd_disk_wal_write_bytes_total", "", "Total number of bytes written in WAL.") \
     X(DB_SIZE,             GAUGE,   "etcd_mvcc_db_total_size_in_bytes", "", "Total size of the underlying database physically allocated in bytes.") \

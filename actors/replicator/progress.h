@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
     uint64_t member;
+    bool is_voter;
     progress_state_t state;
     uint64_t match;         /* known to be on its disk */
     uint64_t next;          /* index of the next entry to send */
@@ -37,8 +38,6 @@ typedef struct {
     uint64_t match_at_tick; /* at the last heartbeat: whether appends in flight get anywhere */
     uint64_t snapshot_id;   /* of the transfer under way */
     uint64_t keep_from;     /* entries from here on are kept for it; 0 = none on purpose */
-    uint64_t leaves_at;     /* index of the configuration that removed it; 0 = it is a member */
-    uint64_t leaves_by_us;  /* and the time until which it is told so, once that is committed */
     progress_append_t window[LIMIT_PEER_INFLIGHT_APPENDS]; /* ring: appends not acknowledged yet */
     size_t window_head, window_count;
     size_t window_bytes;

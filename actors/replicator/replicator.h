@@ -20,6 +20,8 @@ typedef struct {
     uint64_t last_lsn;
     uint64_t catchup_entries;     /* --snapshot-catchup-entries: kept in memory behind applied */
     uint64_t election_timeout_us; /* a log record in flight for longer is a disk stall */
+    uint64_t heartbeat_us;        /* a leader says so often that it leads */
+    size_t max_learners;          /* --max-learners */
 } replicator_cfg_t;
 
 replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics);

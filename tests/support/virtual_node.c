@@ -200,7 +200,9 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
                                    .entries = &log->entries,
                                    .last_lsn = log->lsn,
                                    .catchup_entries = 100,
-                                   .election_timeout_us = ELECTION_TIMEOUT_US};
+                                   .election_timeout_us = ELECTION_TIMEOUT_US,
+                                   .heartbeat_us = ELECTION_TIMEOUT_US / 10,
+                                   .max_learners = 1};
     add(self, ACTOR_ELECTION, &election_ops,
         election_new(&election, &self->metrics[ACTOR_ELECTION]));
     add(self, ACTOR_REPLICATOR, &replicator_ops,

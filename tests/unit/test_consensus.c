@@ -38,8 +38,16 @@ static core_test_t start_replicator(const bytes_t *configuration, const entries_
                             .configuration = configuration,
                             .entries = entries,
                             .catchup_entries = 100,
-                            .election_timeout_us = 1000000};
-    return core_test_new(ACTOR_REPLICATOR, &replicator_ops, replicator_new(&cfg, &metrics));
+                            .election_timeout_us = 1000000,
+                            .heartbeat_us = 100000};
+    core_test_t test =
+        core_test_new(ACTOR_REPLICATOR, &replicator_ops, replicator_new(&cfg, &metrics));
+    core_test_flush(&test);
+    msg_t *members = core_test_expect(&test, ACTOR_ELECTION, MSG_MEMBERS);
+    msg_free(&members);
+    msg_t *peers = core_test_expect(&test, ACTOR_PEER, MSG_PEERS);
+    msg_free(&peers);
+    return test;
 }
 
 static void tell(core_test_t *test, msg_kind_t kind, uint64_t term)
@@ -127,6 +135,8 @@ static void nobody_commits_alone_among_two(void **state)
     core_test_flush(&test);
     msg_t *append = core_test_expect(&test, ACTOR_WAL_WRITER, MSG_APPEND_LOG);
     msg_free(&append);
+    msg_t *to_other = core_test_expect(&test, ACTOR_PEER, MSG_PEER);
+    msg_free(&to_other);
     durable(&test, 1);
     core_test_expect_nothing(&test);
     core_test_end(&test);

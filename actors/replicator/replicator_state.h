@@ -1,0 +1,176 @@
+/* replicator_state: the replicator's inside, for its own files. Each of them does one job:
+ *
+ *   replicator.c           life, dispatch, end of burst, deadline
+ *   replicator_terms.c     FENCE, OPEN, LEAD, STEP_DOWN, BOUNCE: who may append in which term
+ *   replicator_disk.c      what is on its way to the log's disk, and what it replaces
+ *   replicator_store.c     what is committed, towards the store; what is kept in memory
+ *   replicator_propose.c   proposals, and who waits for them
+ *   replicator_leader.c    followers: appends, heartbeats, acknowledgements, commit
+ *   replicator_follower.c  what the leader says
+ *   replicator_reads.c     read indexes
+ *   replicator_members.c   the configuration in force
+ *   progress.h, membership.h, raft_log.h  the parts without actors
+ *
+ * Invariants (asserted where they could break; numbers as in raft-over-actors.md section 2):
+ * 1. fence and open only grow; open <= fence. Entries are appended only while open == fence, as leader
+ *    only if lead == fence too. Nothing below the fence is acknowledged (S3), and no append of a term below
+ *    one that was acknowledged in is taken (S8).
+ * 2. durable only moves by a LOG_DURABLE that names the record, never by index alone; a record that was
+ *    replaced while it was on its way moves nothing (S5). No entry's term is above the open one, which is
+ *    on the disk (S7).
+ * 3. commit only grows, what is committed is never cut (S2), and a leader commits by counting only entries
+ *    of its own term (Raft section 5.4.2), itself only when they are durable.
+ * 4. The applier gets entries up to min(commit, durable), each once, in order.
+ * What other members say is never asserted: it is dropped, counted and logged. */
+#pragma once
+
+#include "actors/replicator/progress.h"
+#include "actors/replicator/raft_log.h"
+#include "actors/replicator/replicator.h"
+
+/* A record on its way to the disk. */
+typedef struct {
+    uint64_t lsn, last_index, sent_us;
+    bool is_superseded; /* a later record replaces a part of it */
+} inflight_t;
+
+/* A proposal in the log whose fate is open: who must hear if leadership ends first. */
+typedef struct {
+    uint64_t index, req_id;
+    actor_id_t from;
+} pending_t;
+
+/* First in, first out; the array moves down when half of it is used up. */
+typedef struct {
+    pending_t *items;
+    size_t head, count, capacity;
+} pending_queue_t;
+
+typedef struct {
+    uint64_t read_id;
+    actor_id_t from;
+    uint64_t round; /* leader: confirmed by this one or a later one */
+} waiting_read_t;
+
+struct replicator {
+    replicator_cfg_t cfg;
+    metrics_t *metrics;
+    uint64_t now_us; /* of this step */
+    uint64_t complained_us;
+
+    /* The log. */
+    raft_log_t log;
+    configuration_t configuration; /* decoded top of the log's stack */
+    bool members_due, peers_due;   /* election, peer: have to hear of it */
+    bool peers_know_commit;        /* peer was told that it is committed */
+
+    /* Terms. */
+    uint64_t fence, open;
+    uint64_t lead;       /* the term this member leads, 0 = none */
+    uint64_t led;        /* the last one it began to lead */
+    uint64_t lead_first; /* index of the no-op that began it */
+    uint64_t bounced;    /* highest term reported to election, */
+    uint64_t bounced_us; /* and when: it may have been busy */
+
+    /* Disk and store. */
+    uint64_t written; /* last index handed to the WAL writer */
+    uint64_t durable, commit, delivered, applied;
+    uint64_t lsn;
+    inflight_t *inflight;
+    size_t inflight_count, inflight_capacity;
+    bool stalled;
+    size_t unapplied_bytes; /* of entries above `applied`: proposals are refused above the limit */
+
+    /* Who waits. */
+    pending_queue_t pending;
+    waiting_read_t *reads;
+    size_t read_count, read_capacity;
+
+    /* Of one who follows in the open term. */
+    uint64_t leader;      /* 0 = not heard of */
+    uint64_t heard_us;    /* from it, */
+    uint64_t reported_us; /* and when election was told */
+    uint64_t match;       /* our log agrees with the leader's up to here */
+    uint64_t round_seen;  /* highest round to confirm */
+    uint64_t acked_term;  /* highest term acknowledged in */
+    bool ack_due, heartbeat_ack_due;
+
+    /* Of one who leads. */
+    progress_t *followers; /* by member id */
+    size_t follower_count, follower_capacity;
+    uint64_t *counted; /* room for one number per voter */
+    uint64_t tick_us;  /* of the last heartbeats */
+    uint64_t round;    /* the last one begun */
+};
+
+/* ---- replicator.c ---- */
+/* Another member said what no correct one says. Logged at most once a second. */
+void replicator_complain(replicator_t *self, const msg_peer_t *peer, const char *what,
+                         outbox_t *out);
+/* A message of the open term to a member; NULL: there is no room, it is lost. Fill in, then put. */
+void replicator_say(uint64_t member, peer_msg_t **content_p, outbox_t *out);
+
+/* ---- replicator_terms.c ---- */
+void replicator_send_position(replicator_t *self, msg_kind_t kind, const msg_fence_t *question,
+                              outbox_t *out);
+void replicator_on_fence(replicator_t *self, const msg_fence_t *fence, outbox_t *out);
+void replicator_on_open(replicator_t *self, uint64_t term);
+void replicator_on_lead(replicator_t *self, uint64_t term, outbox_t *out);
+/* The term that is led ends here; who waits is told. */
+void replicator_stop_leading(replicator_t *self, outbox_t *out);
+/* May what a member says be listened to? Tells election of a higher term, and the member of a lower one. */
+bool replicator_term_is_open(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_report(replicator_t *self, msg_kind_t kind, uint64_t term, uint64_t member,
+                       outbox_t *out);
+
+/* ---- replicator_disk.c ---- */
+void replicator_write_log(replicator_t *self, outbox_t *out);
+void replicator_on_log_durable(replicator_t *self, const msg_log_durable_t *notice, outbox_t *out);
+void replicator_check_stall(replicator_t *self, outbox_t *out);
+uint64_t replicator_stall_due_us(const replicator_t *self);
+/* Appends to the log in memory. */
+void replicator_append(replicator_t *self, const entry_t *entry);
+/* Replaces from `from` on, which is above the commit index (asserted). */
+void replicator_cut(replicator_t *self, uint64_t from);
+
+/* ---- replicator_store.c ---- */
+void replicator_deliver(replicator_t *self, outbox_t *out);
+void replicator_on_applied(replicator_t *self, const msg_applied_t *applied);
+void replicator_raise_commit(replicator_t *self, uint64_t index);
+
+/* ---- replicator_propose.c ---- */
+void replicator_on_propose(replicator_t *self, const msg_t *msg, outbox_t *out);
+void replicator_settle_pending(replicator_t *self);
+void replicator_give_up_pending(replicator_t *self, outbox_t *out);
+
+/* ---- replicator_reads.c ---- */
+void replicator_on_read(replicator_t *self, const msg_t *msg, outbox_t *out);
+void replicator_fail_reads(replicator_t *self, api_error_t error, outbox_t *out);
+/* Answers what is confirmed and begins a round for what has come since. True: followers must hear of it. */
+bool replicator_confirm_reads(replicator_t *self, outbox_t *out);
+
+/* ---- replicator_members.c ---- */
+/* The log's newest configuration has changed. */
+void replicator_adopt_configuration(replicator_t *self);
+void replicator_tell_members(replicator_t *self, outbox_t *out);
+bool replicator_is_voter(const replicator_t *self);
+/* Is this member's word alone a quorum? */
+bool replicator_is_quorum(const replicator_t *self);
+
+/* ---- replicator_leader.c ---- */
+/* One per other member of the configuration; who stays keeps what is known about it. */
+void replicator_renew_followers(replicator_t *self);
+void replicator_begin_leading(replicator_t *self);
+void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out);
+void replicator_advance_commit(replicator_t *self);
+/* Highest round that a quorum has confirmed. */
+uint64_t replicator_confirmed_round(replicator_t *self);
+void replicator_on_append_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_heartbeat_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+uint64_t replicator_tick_due_us(const replicator_t *self);
+
+/* ---- replicator_follower.c ---- */
+void replicator_on_append(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_heartbeat(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_follow(replicator_t *self, outbox_t *out);
+uint64_t replicator_leader_due_us(const replicator_t *self);
