@@ -57,10 +57,13 @@ typedef struct {
     uint64_t age_us;
 } msg_stall_t;
 /* The newest configuration in the log, whenever it changes. MEMBERS (to election) says who could vote
- * and whether to stand at all; votes are counted by the one in FENCED. PEERS (to peer) says whom to talk to. */
+ * and whether to stand at all; votes are counted by the one in FENCED. PEERS (to peer) says whom to talk
+ * to; it is said once more when that configuration is committed: only then nobody listens to removed
+ * members any more, and they are told. */
 typedef struct {
     uint64_t index;
     bytes_t *configuration; /* encoded quoral.Configuration */
+    bool is_committed;      /* PEERS */
 } msg_members_t;
 typedef struct {
     uint64_t seq, term, vote;

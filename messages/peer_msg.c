@@ -38,6 +38,8 @@ void peer_msg_free(peer_msg_t **self_p)
     case PEER_PROPOSE_FWD: proposals_free(&self->u.propose.items, self->u.propose.count); break;
     case PEER_SNAP_META: bytes_unref(&self->u.snap_meta.configuration); break;
     case PEER_SNAP_CHUNK: bytes_unref(&self->u.snap_chunk.rows); break;
+    case PEER_PING:
+    case PEER_PONG: bytes_unref(&self->u.ping.urls); break;
     case PEER_CLUSTER: bytes_unref(&self->u.cluster.configuration); break;
     default: break; /* plain numbers */
     }
@@ -58,6 +60,8 @@ size_t peer_msg_cost(const peer_msg_t *self)
         break;
     case PEER_SNAP_META: cost += bytes_len(self->u.snap_meta.configuration); break;
     case PEER_SNAP_CHUNK: cost += bytes_len(self->u.snap_chunk.rows); break;
+    case PEER_PING:
+    case PEER_PONG: cost += bytes_len(self->u.ping.urls); break;
     case PEER_CLUSTER: cost += bytes_len(self->u.cluster.configuration); break;
     default: break;
     }

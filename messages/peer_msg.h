@@ -116,9 +116,13 @@ typedef struct {
 } peer_snap_ack_t;
 typedef struct {
     uint64_t sent_us; /* by the asker's clock */
+    bytes_t *urls;    /* PING: where the sender listens, if it is not known yet; NUL between them */
 } peer_ping_t;
+/* The cluster id is the frame's. Also told, unasked, to a member that was removed: it may not know. */
 typedef struct {
-    bytes_t *configuration; /* encoded quoral.Configuration; the cluster id is the frame's */
+    uint64_t index;         /* of the configuration in the sender's log */
+    bool is_committed;      /* else it may still be replaced */
+    bytes_t *configuration; /* encoded quoral.Configuration */
 } peer_cluster_t;
 
 typedef struct {
