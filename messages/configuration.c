@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "membership.pb-c.h"
+#include "messages/limits.h"
+#include "messages/scan.h"
 #include "messages/xalloc.h"
 
 static int by_id(const void *a, const void *b)
@@ -28,6 +30,10 @@ int configuration_decode(configuration_t *self, slice_t encoded)
     configuration_deinit(self);
     if (encoded.len == 0) {
         return 0;
+    }
+    const scan_limits_t limits = {.depth = 2, .fields = LIMIT_MESSAGE_FIELDS};
+    if (scan_message(encoded, &quoral__configuration__descriptor, &limits)) {
+        return 1;
     }
     Quoral__Configuration *message = quoral__configuration__unpack(NULL, encoded.len, encoded.data);
     if (!message) {

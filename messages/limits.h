@@ -64,6 +64,12 @@
 #define LIMIT_RANGE_SLICE_BYTES (1u << 20)
 #define LIMIT_CATCHUP_EVENTS    1000 /* events read from the store per catch-up slice */
 
+/* ---- other members ---- */
+/* One frame: the largest entry or the largest PROPOSE that may be in flight, and what goes with it. */
+#define LIMIT_PEER_FRAME_BYTES (72u << 20)
+#define LIMIT_PEER_NUMBER      (1ull << 62) /* of a term, index or id: sums and steps still fit */
+#define LIMIT_FORWARD_ITEMS    LIMIT_CALLS  /* proposals of one PROPOSE_FWD: one for every call */
+
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
 #define LIMIT_HEADER_LIST_BYTES 16384
