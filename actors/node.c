@@ -40,6 +40,7 @@ struct node {
     wal_disk_t *disk;
     shared_t *store;
     metrics_t metrics[ACTOR_COUNT];
+    peer_metrics_t peer_metrics;
     runtime_t *actors[ACTOR_COUNT];
     calls_t *calls;
     gateway_t *gateway;
@@ -287,12 +288,38 @@ static void add_helpers(node_t *self)
     add_actor(self, (runtime_cfg_t){.id = ACTOR_WATCH,
                                     .ops = &watch_ops,
                                     .core = watch_new(&watch_cfg, &self->metrics[ACTOR_WATCH])});
-    peer_cfg_t peer_cfg = {.cluster_id = self->recovered.identity.cluster_id,
-                           .member_id = self->recovered.identity.member_id,
-                           .incarnation = self->origin};
-    add_actor(self, (runtime_cfg_t){.id = ACTOR_PEER,
-                                    .ops = &peer_ops,
-                                    .core = peer_new(&peer_cfg, &self->metrics[ACTOR_PEER])});
+}
+
+/* As peers tell each other: NUL between them. */
+static bytes_t *peer_urls(const urls_t *urls)
+{
+    buf_t text = {0};
+    for (size_t i = 0; i < urls->count; i++) {
+        buf_append(&text, urls->items[i].text, strlen(urls->items[i].text) + (i + 1 < urls->count));
+    }
+    bytes_t *joined = buf_bytes(&text);
+    buf_deinit(&text);
+    return joined;
+}
+
+static void add_peer(node_t *self)
+{
+    const wal_recovered_t *log = &self->recovered;
+    uint64_t index = 0;
+    const bytes_t *configuration = wal_recovered_configuration(log, &index);
+    bytes_t *urls = peer_urls(&self->options->advertise_peer);
+    peer_cfg_t cfg = {.cluster_id = log->identity.cluster_id,
+                      .member_id = log->identity.member_id,
+                      .incarnation = self->origin,
+                      .configuration = configuration,
+                      .configuration_index = index,
+                      .configuration_is_committed = index <= log->commit,
+                      .urls = urls,
+                      .heartbeat_us = (uint64_t)self->options->heartbeat_ms * 1000,
+                      .election_timeout_us = election_timeout_us(self)};
+    peer_t *peer = peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);
+    bytes_unref(&urls);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_PEER, .ops = &peer_ops, .core = peer});
 }
 
 /* ---- the gateway ---- */
@@ -428,6 +455,7 @@ static char *assemble(node_t *self)
     if (!error) {
         add_consensus(self, applied);
         add_helpers(self);
+        add_peer(self);
         error = add_gateway(self);
     }
     entries_deinit(&self->recovered.entries); /* the replicator holds what it needs */

@@ -68,6 +68,8 @@
 /* One frame: the largest entry or the largest PROPOSE that may be in flight, and what goes with it. */
 #define LIMIT_PEER_FRAME_BYTES (72u << 20)
 #define LIMIT_PEER_NUMBER      (1ull << 62) /* of a term, index or id: sums and steps still fit */
+#define LIMIT_PEER_GUESTS      16           /* who say they are members and are not known yet */
+#define LIMIT_PEER_URLS_BYTES  16384        /* where one of those listens */
 #define LIMIT_FORWARD_ITEMS    LIMIT_CALLS  /* proposals of one PROPOSE_FWD: one for every call */
 
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */

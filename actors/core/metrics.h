@@ -49,6 +49,8 @@
     X(CONNECTIONS,         GAUGE,   "quoral_client_connections", "", "Client connections open.") \
     X(CONNECTIONS_REFUSED, COUNTER, "quoral_client_connections_refused_total", "", "Connections over the limit.") \
     X(PROTOCOL_ERRORS,     COUNTER, "quoral_client_protocol_errors_total", "", "Connections closed for what they sent.") \
+    X(PEER_REFUSED,        COUNTER, "quoral_peer_messages_refused_total", "", "Messages of other members that were not for this one, or made no sense.") \
+    X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
     X(HEALTH_SUCCESS,      COUNTER, "etcd_server_health_success", "", "The total number of successful health checks") \
     X(HEALTH_FAILURES,     COUNTER, "etcd_server_health_failures", "", "The total number of failed health checks") \
     X(LIVEZ_SERIALIZABLE, RESULT, "etcd_server_healthcheck", "name=\"serializable_read\",type=\"livez\"", "The result of each kind of healthcheck.") \

@@ -52,6 +52,7 @@ struct virtual_node {
     wal_disk_t *files;
     actor_t actors[ACTOR_COUNT];
     metrics_t metrics[ACTOR_COUNT];
+    peer_metrics_t peer_metrics;
     api_t *api;
     letter_t *letters; /* first in, first out */
     size_t letter_head, letter_count, letter_capacity;
@@ -210,6 +211,19 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
     add(self, ACTOR_WAL_WRITER, &wal_writer_ops, wal_writer_new(log, SEGMENT_BYTES));
 }
 
+static peer_t *make_peer(virtual_node_t *self, uint64_t origin)
+{
+    uint64_t at = 0;
+    peer_cfg_t cfg = {.cluster_id = CLUSTER_ID,
+                      .member_id = MEMBER_ID,
+                      .incarnation = origin,
+                      .configuration = wal_recovered_configuration(&self->recovered, &at),
+                      .configuration_is_committed = true,
+                      .heartbeat_us = ELECTION_TIMEOUT_US / 10,
+                      .election_timeout_us = ELECTION_TIMEOUT_US};
+    return peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);
+}
+
 static void add_others(virtual_node_t *self, uint64_t origin)
 {
     lease_cfg_t lease = {.extend_us = ELECTION_TIMEOUT_US};
@@ -230,8 +244,7 @@ static void add_others(virtual_node_t *self, uint64_t origin)
     add(self, ACTOR_KEEPER, &keeper_ops, keeper_new(&self->metrics[ACTOR_KEEPER]));
     add(self, ACTOR_LEASE, &lease_ops, lease_new(&lease, &self->metrics[ACTOR_LEASE]));
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
-    peer_cfg_t peer = {.cluster_id = CLUSTER_ID, .member_id = MEMBER_ID, .incarnation = origin};
-    add(self, ACTOR_PEER, &peer_ops, peer_new(&peer, &self->metrics[ACTOR_PEER]));
+    add(self, ACTOR_PEER, &peer_ops, make_peer(self, origin));
     add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->api);
 }
 
