@@ -2,8 +2,8 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "actors/daemon/process_shell.h"
 #include "actors/runtime/clock.h"
 #include "actors/wiring.h"
 #include "messages/xalloc.h"
@@ -17,13 +17,34 @@ static void metrics_text_of(void *context, buf_t *out)
 static uint64_t unix_seconds(void *context)
 {
     (void)context;
-    return (uint64_t)time(NULL);
+    return clock_unix_us() / 1000000;
 }
 
 static void append_text(buf_t *out, char *text)
 {
     buf_append(out, text, strlen(text));
     free(text);
+}
+
+/* What tools that know etcd's expvars look for; what is Go's own has no meaning here. */
+static void vars_text(void *context, const api_status_t *status, buf_t *out)
+{
+    static const char *const states[] = {
+        [ROLE_FOLLOWER] = "StateFollower",
+        [ROLE_PRE_CANDIDATE] = "StatePreCandidate",
+        [ROLE_CANDIDATE] = "StateCandidate",
+        [ROLE_LEADER] = "StateLeader",
+    };
+    const node_pages_t *self = context;
+    append_text(out, xstrdup("{\n\"cmdline\": "));
+    process_command_json(out);
+    append_text(out,
+                xasprintf(",\n\"file_descriptor_limit\": %" PRIu64 ",\n", process_file_limit()));
+    append_text(out, xasprintf("\"raft.status\": {\"id\":\"%" PRIx64 "\",\"term\":%" PRIu64
+                               ",\"commit\":%" PRIu64 ",\"lead\":\"%" PRIx64
+                               "\",\"raftState\":\"%s\",\"applied\":%" PRIu64 "}\n}\n",
+                               self->metrics.member_id, status->term, status->commit_index,
+                               status->leader, states[status->role], status->applied_index));
 }
 
 /* One line per actor, then one per edge with something in flight. */
@@ -93,6 +114,7 @@ void node_pages_init(node_pages_t *self, runtime_t *const *actors, const metrics
                                      .member_id = member_id};
     self->pages = (http_pages_t){.context = self,
                                  .metrics_text = metrics_text_of,
+                                 .vars_text = vars_text,
                                  .debug_text = debug ? debug_text : NULL,
                                  .unix_seconds = unix_seconds};
 }

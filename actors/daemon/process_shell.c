@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "actors/core/metrics_text.h"
+#include "messages/json.h"
 
 typedef struct {
     uint64_t cpu_us;
@@ -66,6 +67,12 @@ static bool read_process(process_t *out)
     return true;
 }
 
+uint64_t process_file_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 static bool count_files(uint64_t *count)
 {
     DIR *dir = opendir("/proc/self/fd");
@@ -102,7 +109,8 @@ void process_text(buf_t *out)
 {
     process_t process;
     uint64_t files = 0;
-    struct rlimit limit;
+    struct rlimit space;
+    uint64_t limit = process_file_limit();
     if (read_process(&process)) {
         say_seconds(out, "process_cpu_seconds_total", "counter",
                     "Total user and system CPU time spent in seconds.", process.cpu_us);
@@ -113,13 +121,36 @@ void process_text(buf_t *out)
         say_value(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
                   process.resident_bytes);
     }
+    if (getrlimit(RLIMIT_AS, &space) == 0) {
+        say_value(out, "process_virtual_memory_max_bytes", "gauge",
+                  "Maximum amount of virtual memory available in bytes.", space.rlim_cur);
+    }
     if (count_files(&files)) {
         say_value(out, "process_open_fds", "gauge", "Number of open file descriptors.", files);
         say_value(out, "os_fd_used", "gauge", "The number of used file descriptors.", files);
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    if (limit > 0) {
         say_value(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
-                  limit.rlim_cur);
-        say_value(out, "os_fd_limit", "gauge", "The file descriptor limit.", limit.rlim_cur);
+                  limit);
+        say_value(out, "os_fd_limit", "gauge", "The file descriptor limit.", limit);
     }
+}
+
+void process_command_json(buf_t *out)
+{
+    char text[16384]; /* longer ones are cut */
+    FILE *file = fopen("/proc/self/cmdline", "re");
+    size_t len = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    text[len] = '\0';
+    buf_byte(out, '[');
+    for (size_t at = 0; at < len; at += strlen(text + at) + 1) {
+        if (at > 0) {
+            buf_byte(out, ',');
+        }
+        buf_json_string(out, slice_str(text + at));
+    }
+    buf_byte(out, ']');
 }

@@ -5,3 +5,7 @@
 
 /* process_* and os_fd_* as Prometheus text. A figure that /proc does not give is left out. */
 void process_text(buf_t *out);
+/* This process's command line as a JSON array of strings; empty if /proc does not give it. */
+void process_command_json(buf_t *out);
+/* How many files it may have open. */
+uint64_t process_file_limit(void);

@@ -99,6 +99,8 @@ typedef struct {
     /* Appends a page below /debug/: "" = index, "actors", "wiring"; nothing = no such page. NULL =
      * --enable-pprof is off. */
     void (*debug_text)(void *context, const char *page, buf_t *out);
+    /* The JSON of /debug/vars; NULL = no such page. */
+    void (*vars_text)(void *context, const api_status_t *status, buf_t *out);
     /* For the Date header; NULL = no such header. */
     uint64_t (*unix_seconds)(void *context);
 } http_pages_t;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "actors/grpc_gateway/gzip.h"
 #include "actors/grpc_gateway/http1_private.h"
 #include "messages/version.h"
 #include "messages/xalloc.h"
@@ -131,11 +132,26 @@ static void answer_version(http1_conn_t *self)
     free(body);
 }
 
-static void answer_metrics(http1_conn_t *self)
+static void answer_metrics(http1_conn_t *self, bool accepts_gzip)
 {
     buf_t body = {0};
+    buf_t packed = {0};
     self->pages->metrics_text(self->pages->context, &body);
-    http1_respond(self, 200, metrics_type, "", buf_slice(&body));
+    if (accepts_gzip && gzip_text(&packed, buf_slice(&body))) {
+        http1_respond(self, 200, metrics_type, "Content-Encoding: gzip\r\n", buf_slice(&packed));
+    } else {
+        http1_respond(self, 200, metrics_type, "", buf_slice(&body));
+    }
+    buf_deinit(&packed);
+    buf_deinit(&body);
+}
+
+static void answer_vars(http1_conn_t *self)
+{
+    buf_t body = {0};
+    api_status_t status = api_status(self->env->api);
+    self->pages->vars_text(self->pages->context, &status, &body);
+    http1_respond(self, 200, "application/json; charset=utf-8", "", buf_slice(&body));
     buf_deinit(&body);
 }
 
@@ -197,16 +213,19 @@ void http1_answer(http1_conn_t *self, const http1_request_t *request)
         return;
     }
     bool is_get = slice_equal(request->method, slice_str("GET"));
+    bool is_vars = is_path(self, "/debug/vars") && self->pages->vars_text;
     bool is_debug = path_rest(self, "/debug/", &rest) && self->pages->debug_text;
     bool is_probe = route_probe(self, &probe, &only);
     if (is_path(self, "/metrics")) {
-        answer_metrics(self);
-    } else if (!is_probe && !is_debug && !is_path(self, "/version")) {
+        answer_metrics(self, request->accepts_gzip);
+    } else if (!is_probe && !is_debug && !is_vars && !is_path(self, "/version")) {
         not_found(self);
     } else if (!is_get) {
         http1_respond_text(self, 405, "Allow: GET\r\n", "Method Not Allowed");
     } else if (is_probe) {
         http1_health_begin(self, probe, only, query);
+    } else if (is_vars) {
+        answer_vars(self);
     } else if (is_debug) {
         answer_debug(self, rest);
     } else {

@@ -65,17 +65,28 @@ static slice_t trim(slice_t text)
     return text;
 }
 
+/* Takes the next item off a comma-separated list. False = there is none left. */
+static bool take_item(slice_t *list, slice_t *item)
+{
+    if (list->len == 0) {
+        return false;
+    }
+    const uint8_t *comma = memchr(list->data, ',', list->len);
+    size_t len = comma ? (size_t)(comma - list->data) : list->len;
+    *item = trim(slice(list->data, len));
+    len += comma != NULL;
+    *list = slice(list->data + len, list->len - len);
+    return true;
+}
+
 /* Is `word` one of a comma-separated list? */
 static bool list_has(slice_t list, const char *word)
 {
-    while (list.len > 0) {
-        const uint8_t *comma = memchr(list.data, ',', list.len);
-        size_t len = comma ? (size_t)(comma - list.data) : list.len;
-        if (is_word(trim(slice(list.data, len)), word)) {
+    slice_t item;
+    while (take_item(&list, &item)) {
+        if (is_word(item, word)) {
             return true;
         }
-        len += comma != NULL;
-        list = slice(list.data + len, list.len - len);
     }
     return false;
 }
@@ -117,7 +128,57 @@ static int parse_request_line(slice_t line, http1_request_t *request)
 
 typedef struct {
     bool host, close, keep_alive, length, coding;
+    int gzip, identity; /* how much they are wanted, in thousandths; -1 = not mentioned */
 } seen_t;
+
+/* RFC 9110 section 12.4.2: "0" to "1" with up to three decimals, in thousandths; -1 = it is not. */
+static int parse_quality(slice_t text)
+{
+    int value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (i == 1 ? c != '.' : c < '0' || c > '9') {
+            return -1;
+        }
+        value = i == 1 ? value : value * 10 + (c - '0');
+    }
+    if (text.len == 0 || text.len > 5) {
+        return -1;
+    }
+    for (size_t i = text.len < 2 ? 2 : text.len; i < 5; i++) {
+        value *= 10;
+    }
+    return value <= 1000 ? value : -1;
+}
+
+/* One coding of Accept-Encoding with its weight, "gzip;q=0.5". Malformed ones are passed over. */
+static void accept_coding(slice_t item, seen_t *seen)
+{
+    int quality = 1000;
+    const uint8_t *end = item.len ? memchr(item.data, ';', item.len) : NULL;
+    if (end) {
+        slice_t weight = trim(slice(end + 1, item.len - (size_t)(end + 1 - item.data)));
+        item.len = (size_t)(end - item.data);
+        bool is_weight = weight.len > 2 && lower(weight.data[0]) == 'q' && weight.data[1] == '=';
+        quality = is_weight ? parse_quality(slice(weight.data + 2, weight.len - 2)) : -1;
+    }
+    slice_t coding = trim(item);
+    bool any = slice_equal(coding, slice_str("*"));
+    if ((any || is_word(coding, "gzip")) && quality > seen->gzip) {
+        seen->gzip = quality;
+    }
+    if ((any || is_word(coding, "identity")) && quality > seen->identity) {
+        seen->identity = quality;
+    }
+}
+
+static void accept_codings(slice_t list, seen_t *seen)
+{
+    slice_t item;
+    while (take_item(&list, &item)) {
+        accept_coding(item, seen);
+    }
+}
 
 static int parse_length(slice_t value, http1_request_t *request, seen_t *seen)
 {
@@ -156,6 +217,8 @@ static int on_field(slice_t name, slice_t value, http1_request_t *request, seen_
         seen->coding = true;
         request->chunked = is_word(value, "chunked");
         return !again && request->chunked ? 0 : 501;
+    } else if (is_word(name, "accept-encoding")) {
+        accept_codings(value, seen);
     } else if (is_word(name, "expect")) {
         request->expect_continue = is_word(value, "100-continue");
     }
@@ -203,7 +266,7 @@ static int parse_fields(slice_t *rest, http1_request_t *request, seen_t *seen)
 int http1_parse(slice_t input, http1_request_t *request, size_t *used)
 {
     *request = (http1_request_t){0};
-    seen_t seen = {0};
+    seen_t seen = {.gzip = -1, .identity = -1};
     slice_t rest = input;
     slice_t line;
     int incomplete = input.len > LIMIT_HEADER_LIST_BYTES ? 431 : HTTP1_MORE;
@@ -227,6 +290,7 @@ int http1_parse(slice_t input, http1_request_t *request, size_t *used)
     if ((request->minor && !seen.host) || (seen.coding && (seen.length || !request->minor))) {
         return 400;
     }
+    request->accepts_gzip = seen.gzip > 0 && seen.gzip > seen.identity;
     request->keep_alive = request->minor ? !seen.close : seen.keep_alive && !seen.close;
     return 0;
 }

@@ -13,6 +13,7 @@ typedef struct {
     bool keep_alive;
     bool expect_continue;
     bool chunked;
+    bool accepts_gzip;   /* and does not like the plain answer as well or better */
     uint64_t body_bytes; /* Content-Length, 0 without */
 } http1_request_t;       /* slices point into the input */
 

@@ -23,6 +23,12 @@ static void debug_page(void *context, const char *name, buf_t *out)
     buf_append(out, name, strlen(name));
 }
 
+static void vars(void *context, const api_status_t *status, buf_t *out)
+{
+    (void)context;
+    buf_byte(out, status->leader ? '1' : '0');
+}
+
 static size_t write_out(conn_t *conn, uint64_t now_us)
 {
     size_t total = 0;
@@ -44,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     metrics_t *metrics = xcalloc(1, sizeof *metrics);
     calls_t *calls = calls_new();
     conn_env_t env = {.api = &api, .calls = calls, .metrics = metrics};
-    http_pages_t pages = {.metrics_text = page, .debug_text = data[0] & 1 ? debug_page : NULL};
+    http_pages_t pages = {
+        .metrics_text = page, .vars_text = vars, .debug_text = data[0] & 1 ? debug_page : NULL};
     api.sink = calls_sink(calls);
     api.hold = data[0] & 2;
     api.status = (api_status_t){.serving = !api.hold, .leader = data[0] & 16 ? 0 : 1};

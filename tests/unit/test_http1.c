@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <zlib.h>
 
 #include "actors/grpc_gateway/conn.h"
 #include "actors/grpc_gateway/http1_parse.h"
@@ -98,6 +99,51 @@ static void test_head_limits(void **state)
     buf_deinit(&text);
 }
 
+static void test_accepted_codings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        bool gzip;
+    } cases[] = {
+        {"", false},
+        {"Accept-Encoding: gzip\r\n", true},
+        {"accept-encoding:GZip\r\n", true},
+        {"Accept-Encoding: deflate, gzip, br\r\n", true},
+        {"Accept-Encoding: deflate\r\nAccept-Encoding: gzip\r\n", true},
+        {"Accept-Encoding: gzipped\r\n", false},
+        {"Accept-Encoding: gzip;q=0\r\n", false},
+        {"Accept-Encoding: gzip;q=0.000\r\n", false},
+        {"Accept-Encoding: gzip ; Q=0.001\r\n", true},
+        {"Accept-Encoding: gzip; q=0.001\r\n", true},
+        {"Accept-Encoding: gzip;q=1.000\r\n", true},
+        {"Accept-Encoding: gzip;q=1.001\r\n", false},
+        {"Accept-Encoding: gzip;q=2\r\n", false},
+        {"Accept-Encoding: gzip;q=\r\n", false},
+        {"Accept-Encoding: gzip;q=x\r\n", false},
+        {"Accept-Encoding: gzip;q=0.5x\r\n", false},
+        {"Accept-Encoding: gzip;q=0.12345678\r\n", false},
+        {"Accept-Encoding: gzip;level=9\r\n", false},
+        {"Accept-Encoding: gzip, identity\r\n", false}, /* then plain is as welcome */
+        {"Accept-Encoding: gzip;q=0.5, identity;q=0.4\r\n", true},
+        {"Accept-Encoding: gzip;q=0.5, identity;q=0.6\r\n", false},
+        {"Accept-Encoding: *\r\n", false},
+        {"Accept-Encoding: *;q=0.1, gzip\r\n", true},
+        {"Accept-Encoding: ;;;,,\r\n", false},
+        {"Accept-Encoding:\r\n", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        http1_request_t request;
+        size_t used = 0;
+        char *text = xasprintf("GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", cases[i].fields);
+        assert_int_equal(http1_parse(slice_str(text), &request, &used), 0);
+        if (request.accepts_gzip != cases[i].gzip) {
+            fail_msg("%s", cases[i].fields);
+        }
+        free(text);
+    }
+}
+
 static void test_targets(void **state)
 {
     (void)state;
@@ -172,6 +218,12 @@ static void debug_text_fake(void *context, const char *page, buf_t *out)
         buf_append(out, "page:", 5);
         buf_append(out, page, strlen(page));
     }
+}
+
+static void vars_text_fake(void *context, const api_status_t *status, buf_t *out)
+{
+    (void)context;
+    buf_byte(out, (uint8_t)('0' + status->leader));
 }
 
 static uint64_t date_fake(void *context)
@@ -313,6 +365,44 @@ static void test_debug_pages(void **state)
     assert_non_null(strstr(get(rig, "/debug/actors"), "\r\n\r\npage:actors"));
     assert_string_equal(get(rig, "/debug/other"), NOT_FOUND);
     assert_string_equal(get(rig, "/debug"), NOT_FOUND);
+}
+
+static void test_variables(void **state)
+{
+    rig_t *rig = *state;
+    assert_string_equal(get(rig, "/debug/vars"), NOT_FOUND);
+    rig->pages.vars_text = vars_text_fake; /* whether there are other debug pages or not */
+    assert_string_equal(get(rig, "/debug/vars"), "HTTP/1.1 200 OK\r\n" CORS
+                                                 "Content-Type: application/json; charset=utf-8\r\n"
+                                                 "Content-Length: 1\r\n\r\n7");
+    rig->pages.debug_text = debug_text_fake;
+    assert_non_null(strstr(get(rig, "/debug/vars"), "\r\n\r\n7"));
+    assert_non_null(strstr(feed(rig, "POST /debug/vars HTTP/1.1\r\nHost: x\r\n\r\n"),
+                           "405 Method Not Allowed"));
+}
+
+/* The same bytes, unpacked; in the answer they are no text, so not for strstr. */
+static void test_compressed_metrics(void **state)
+{
+    rig_t *rig = *state;
+    feed(rig, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+    const char *body = strstr(rig->text, "\r\n\r\n") + 4;
+    size_t body_len = rig->len - (size_t)(body - rig->text);
+    assert_non_null(strstr(rig->text, "\r\nContent-Encoding: gzip\r\n"));
+    char *length = xasprintf("\r\nContent-Length: %zu\r\n", body_len);
+    assert_non_null(strstr(rig->text, length));
+    free(length);
+    char plain[64];
+    z_stream stream = {.next_in = (Bytef *)(uintptr_t)body,
+                       .avail_in = (uInt)body_len,
+                       .next_out = (Bytef *)plain,
+                       .avail_out = sizeof plain};
+    assert_int_equal(inflateInit2(&stream, 16 + MAX_WBITS), Z_OK);
+    assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(stream.total_out, 14);
+    assert_memory_equal(plain, "some_metric 1\n", 14);
+    inflateEnd(&stream);
+    assert_null(strstr(get(rig, "/metrics"), "Content-Encoding")); /* only when asked for */
 }
 
 static void test_methods(void **state)
@@ -563,11 +653,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heads),
         cmocka_unit_test(test_head_limits),
+        cmocka_unit_test(test_accepted_codings),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_query),
         WITH_RIG(test_pages),
         WITH_RIG(test_version_before_it_is_known),
         WITH_RIG(test_debug_pages),
+        WITH_RIG(test_variables),
+        WITH_RIG(test_compressed_metrics),
         WITH_RIG(test_methods),
         WITH_RIG(test_date),
         WITH_RIG(test_probe_request),
