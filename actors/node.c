@@ -481,6 +481,9 @@ char *node_start(const options_t *options, log_t *log, node_t **node_p)
     node_t *self = xcalloc(1, sizeof *self);
     self->options = options;
     self->log = log;
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        self->metrics[id].clock_us = clock_monotonic_us;
+    }
     self->origin = clock_random_seed() | 1; /* never 0, which marks entries that nobody waits for */
     char *error = assemble(self);
     if (error) {

@@ -11,7 +11,10 @@
 static void metrics_text_of(void *context, buf_t *out)
 {
     const node_pages_t *self = context;
-    metrics_page_text(&self->metrics, out);
+    metrics_page_t page = self->metrics;
+    /* Looked up anew, since the wall's clock may have been set. */
+    page.epoch_us = clock_unix_us() - clock_monotonic_us();
+    metrics_page_text(&page, out);
 }
 
 static uint64_t unix_seconds(void *context)

@@ -77,6 +77,9 @@
 #define LIMIT_HEADER_LIST_BYTES 16384
 #define LIMIT_HEADERS           64
 #define LIMIT_STATUS_TEXT_BYTES 4096 /* of grpc-message: clients limit the header list too */
+/* What clients call their version becomes a label of a metric: more, or longer, share one. */
+#define LIMIT_CLIENT_VERSIONS      16
+#define LIMIT_CLIENT_VERSION_BYTES 32
 /* PING, SETTINGS, empty DATA, PRIORITY, WINDOW_UPDATE, unknown and invalid frames: then
  * ENHANCE_YOUR_CALM. Every frame of an answer permits a few more, since clients acknowledge
  * answers with WINDOW_UPDATEs and measure their bandwidth with PINGs. */

@@ -121,9 +121,25 @@ static void count(_Atomic uint64_t *cell, unsigned flags)
     }
 }
 
+void api_measure(const api_t *self, call_t *call, histogram_t id)
+{
+    call->measured = (unsigned)id + 1;
+    call->measured_us = self->now_us;
+}
+
+void api_measured(api_t *self, call_t *call, bool success)
+{
+    if (call->measured) {
+        metrics_observe_outcome(self->metrics, (histogram_t)(call->measured - 1), success,
+                                metrics_elapsed_us(call->measured_us, self->now_us));
+        call->measured = 0;
+    }
+}
+
 void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text)
 {
     uint64_t id = call->id;
+    api_measured(self, call, code == GRPC_OK);
     count(&self->rpc.handled[call->method][code], call->flags);
     if (self->cfg.handling_times && !(call->flags & CALL_UNCOUNTED)) {
         rpc_metrics_observe(&self->rpc, call->method, self->now_us - call->started_us);
@@ -140,6 +156,7 @@ void api_fail(api_t *self, call_t *call, api_error_t error)
 
 void api_fail_decode(api_t *self, call_t *call)
 {
+    rpc_metrics_receive_failed(self->metrics, call->method);
     /* grpc-go's words, and below them those of its protobuf library */
     bool unary = method_info(call->method)->type == RPC_UNARY;
     api_finish(self, call, GRPC_INTERNAL,
@@ -217,6 +234,9 @@ void api_call_begin(api_t *self, uint64_t id, const api_call_t *info, uint64_t n
 {
     self->now_us = now_us;
     count(&self->rpc.started[info->method], info->flags);
+    if (!(info->flags & CALL_UNCOUNTED)) {
+        rpc_metrics_client(&self->rpc, info->client_version, info->method);
+    }
     api_error_t error = check_begin(self, info);
     if (error) {
         count(&self->rpc.handled[info->method][api_error_code(error)], info->flags);
@@ -279,6 +299,7 @@ void api_call_cancel(api_t *self, uint64_t id)
     call_t *call = id_map_get(&self->calls, id);
     if (call) {
         count(&self->rpc.handled[call->method][GRPC_CANCELLED], call->flags);
+        api_measured(self, call, false);
         release(self, call);
     }
 }
@@ -312,8 +333,13 @@ static api_error_t timeout_error(const api_t *self, const call_t *call)
 static void expire_calls(api_t *self)
 {
     call_t *call = NULL;
+    const call_list_t *slow = NULL;
     while ((call = call_heap_first(&self->heap)) && call->due_us <= self->now_us) {
         bool by_client = call->client_due_us <= self->now_us;
+        if (!by_client && call->list != slow && api_waits_for_read_index(self, call)) {
+            slow = call->list; /* those that wait together count once */
+            metrics_add(self->metrics, METRIC_READ_INDEXES_SLOW, 1);
+        }
         api_fail(self, call, by_client ? API_DEADLINE_EXCEEDED : timeout_error(self, call));
     }
 }

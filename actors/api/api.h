@@ -53,6 +53,7 @@ typedef struct {
     method_t method;
     uint64_t deadline_us; /* monotonic; DEADLINE_NONE without grpc-timeout */
     unsigned flags;
+    slice_t client_version; /* metadata client-api-version, UTF-8; no data = none. Borrowed */
 } api_call_t;
 void api_call_begin(api_t *self, uint64_t call, const api_call_t *info, uint64_t now_us);
 /* One request message. Takes the reference. */

@@ -9,7 +9,18 @@
 #include "messages/xalloc.h"
 
 /* Field numbers of InternalRaftRequest. */
-enum { OP_ID = 1, OP_PUT = 4, OP_DELETE_RANGE = 5, OP_COMPACTION = 7, OP_HEADER = 100 };
+enum {
+    OP_ID = 1,
+    OP_PUT = 4,
+    OP_DELETE_RANGE = 5,
+    OP_TXN = 6,
+    OP_COMPACTION = 7,
+    OP_LEASE_GRANT = 8,
+    OP_LEASE_REVOKE = 9,
+    OP_HEADER = 100,
+    OP_CLUSTER_VERSION_SET = 1300,
+    OP_MEMBER_ATTR_SET = 1301
+};
 
 api_error_t api_check_range(const range_request_t *range)
 {
@@ -70,6 +81,21 @@ static void queue_proposal(api_t *self, uint64_t request_id, bytes_t **payload_p
         (proposal_t){.req_id = request_id, .payload = bytes_take(payload_p)};
 }
 
+static void measure(const api_t *self, call_t *call, uint32_t field)
+{
+    switch (field) {
+    case OP_PUT: api_measure(self, call, HISTOGRAM_REQUEST_PUT); break;
+    case OP_DELETE_RANGE: api_measure(self, call, HISTOGRAM_REQUEST_DELETE_RANGE); break;
+    case OP_TXN: api_measure(self, call, HISTOGRAM_REQUEST_TXN); break;
+    case OP_COMPACTION: api_measure(self, call, HISTOGRAM_REQUEST_COMPACTION); break;
+    case OP_LEASE_GRANT: api_measure(self, call, HISTOGRAM_REQUEST_LEASE_GRANT); break;
+    case OP_LEASE_REVOKE: api_measure(self, call, HISTOGRAM_REQUEST_LEASE_REVOKE); break;
+    case OP_CLUSTER_VERSION_SET: api_measure(self, call, HISTOGRAM_REQUEST_VERSION_SET); break;
+    case OP_MEMBER_ATTR_SET: api_measure(self, call, HISTOGRAM_REQUEST_ATTR_SET); break;
+    default: assert(!"an operation without a name in the metrics");
+    }
+}
+
 void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request)
 {
     if (self->commit_index > self->applied_index + LIMIT_APPLY_BACKLOG ||
@@ -77,6 +103,7 @@ void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request)
         api_fail(self, call, API_TOO_MANY_REQUESTS);
         return;
     }
+    measure(self, call, field);
     uint64_t request_id = api_request_id(self, call);
     bytes_t *payload = wrap(self->cfg.origin, field, request, request_id);
     if (bytes_len(payload) > self->cfg.max_request_bytes) {
@@ -89,6 +116,7 @@ void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request)
 
 void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request)
 {
+    measure(self, owner, field);
     uint64_t request_id = api_request_id(self, owner);
     bytes_t *payload = wrap(self->cfg.origin, field, request, request_id);
     queue_proposal(self, request_id, &payload);
@@ -97,6 +125,7 @@ void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request
 /* A request of a client has failed, or the member's own is settled, whichever way: it looks itself. */
 static void settle(api_t *self, call_t *call, api_error_t error)
 {
+    api_measured(self, call, false); /* unless its result has come */
     if (call == &self->publish.request) {
         id_map_remove(&self->requests, call->request_id);
         api_publish_settled(self, error != API_NONE);
@@ -186,6 +215,7 @@ void api_on_result(api_t *self, msg_result_t *result)
         if (!call) {
             continue; /* timed out or cancelled */
         }
+        api_measured(self, call, true); /* also an error is what the log has answered */
         if (item->error || call == &self->publish.request) {
             settle(self, call, item->error);
             continue;

@@ -161,6 +161,7 @@ void api_flush_publish(api_t *self)
             return;
         }
         id_map_remove(&self->requests, publish->request.request_id);
+        api_measured(self, &publish->request, false);
         api_publish_settled(self, false);
     }
     if (publish->check && !publish->done && self->now_us >= publish->retry_us) {

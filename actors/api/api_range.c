@@ -56,6 +56,13 @@ void range_append_end(buf_t *out, bool more, int64_t count)
     buf_field_u64(out, RANGE_COUNT, (uint64_t)count);
 }
 
+void api_range_observe(api_t *self, uint64_t since_us, bool success)
+{
+    self->clock_us = metrics_clock_us(self->metrics, self->now_us);
+    metrics_observe_outcome(self->metrics, HISTOGRAM_RANGE, success,
+                            metrics_elapsed_us(since_us, self->clock_us));
+}
+
 /* ---- one key, now ---- */
 
 static bool is_simple(const range_request_t *range)
@@ -110,6 +117,7 @@ static void answer_simple(api_t *self, call_t *call)
         answer =
             header_wrap(&self->header, self->view->head.revision, self->role.term, slice(NULL, 0));
     }
+    api_range_observe(self, self->clock_us, true);
     api_answer(self, call, &answer);
 }
 
@@ -127,10 +135,12 @@ void api_range_start(api_t *self, call_t *call)
     range_job_t *job = xcalloc(1, sizeof *job);
     call->range_job = job;
     job->view = view_ref(self->view);
+    job->started_us = self->clock_us;
     int rc = mvcc_cursor_new(&job->cursor, job->view->reader, &job->view->head, &range);
     if (rc < 0) {
         api_broken(self, rc);
     } else if (rc > 0) {
+        api_range_observe(self, job->started_us, false);
         api_fail(self, call, (api_error_t)rc);
     } else {
         job->out = self->range_spare;
@@ -145,6 +155,7 @@ static void answer_range(api_t *self, call_t *call)
     range_job_t *job = call->range_job;
     range_append_end(&job->out, mvcc_cursor_more(job->cursor), mvcc_cursor_count(job->cursor));
     bytes_t *answer = buf_bytes(&job->out);
+    api_range_observe(self, job->started_us, true);
     api_answer(self, call, &answer);
 }
 
@@ -160,6 +171,7 @@ size_t api_range_slice(api_t *self, call_t *call)
         return LIMIT_TURN_KEYS;
     }
     if (!range_job_charge(self, job)) {
+        api_range_observe(self, job->started_us, false);
         api_fail(self, call, API_BUSY);
         return FINISHED_KEYS;
     }
@@ -183,5 +195,6 @@ void api_on_range(api_t *self, call_t *call, bytes_t **message_p)
         return;
     }
     call->request = bytes_take(message_p);
+    api_measure(self, call, HISTOGRAM_REQUEST_RANGE);
     api_read_soon(self, call, call->range.serializable);
 }

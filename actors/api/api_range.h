@@ -8,7 +8,8 @@ struct range_job {
     view_t *view; /* its own while a cursor runs on it */
     mvcc_cursor_t *cursor;
     buf_t out;
-    size_t charged; /* bytes of `out` that count against LIMIT_ANSWER_BYTES */
+    uint64_t started_us; /* by the metrics' clock; RangeStream: of this chunk */
+    size_t charged;      /* bytes of `out` that count against LIMIT_ANSWER_BYTES */
 
     /* RangeStream. */
     buf_t next_key;          /* where the next cursor starts */

@@ -69,10 +69,12 @@ void api_range_stream_start(api_t *self, call_t *call)
         job->by_chunk = call->range.sort_target != SORT_KEY &&
                         call->range.sort_order == SORT_NONE && !call->range.count_only;
     }
+    job->started_us = self->clock_us;
     int rc = open_cursor(self, call);
     if (rc < 0) {
         api_broken(self, rc);
     } else if (rc > 0) {
+        api_range_observe(self, job->started_us, false);
         api_fail(self, call, (api_error_t)rc);
     } else {
         api_read_activate(self, call);
@@ -87,6 +89,8 @@ static void send_chunk(api_t *self, call_t *call)
     bytes_t *bytes = buf_bytes(&message);
     buf_deinit(&message);
     buf_clear(&job->out);
+    api_range_observe(self, job->started_us, true);
+    job->started_us = self->clock_us;
     job->cursor_emitted = mvcc_cursor_emitted(job->cursor);
     api_send(self, call, &bytes);
 }
@@ -165,6 +169,7 @@ size_t api_range_stream_slice(api_t *self, call_t *call)
         return LIMIT_TURN_KEYS;
     }
     if (!range_job_charge(self, job)) {
+        api_range_observe(self, job->started_us, false);
         api_fail(self, call, API_BUSY);
         return budget.keys;
     }

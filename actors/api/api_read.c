@@ -53,6 +53,15 @@ static read_round_t *free_round(api_t *self)
     return NULL;
 }
 
+bool api_waits_for_read_index(const api_t *self, const call_t *call)
+{
+    bool waits = call->list == &self->reads_next;
+    for (size_t i = 0; i < LIMIT_READ_ROUNDS; i++) {
+        waits = waits || call->list == &self->rounds[i].calls;
+    }
+    return waits;
+}
+
 /* Reads wait while no leader is known, as in etcd, until they time out. */
 static void ask_read_index(api_t *self)
 {
@@ -71,8 +80,9 @@ static void ask_read_index(api_t *self)
 void api_on_read_at(api_t *self, const msg_read_t *read)
 {
     read_round_t *round = round_of(self, read->read_id);
-    if (!round) {
-        return; /* all its calls have ended */
+    if (!round) { /* all its calls have ended */
+        metrics_add(self->metrics, METRIC_READ_INDEXES_SLOW, 1);
+        return;
     }
     for (call_t *call = round->calls.first; call; call = call->next) {
         call->read_index = read->index;
@@ -118,7 +128,7 @@ int api_refresh_view(api_t *self)
         return 0;
     }
     view_unref(&self->view);
-    int rc = view_new(&self->view, self->store);
+    int rc = view_new(&self->view, self->store, self->metrics);
     if (rc < 0) {
         return rc;
     }
@@ -164,6 +174,7 @@ static void run_ready(api_t *self)
         api_broken(self, rc);
         return;
     }
+    self->clock_us = metrics_clock_us(self->metrics, self->now_us);
     call_t *call = NULL;
     while (!outbox_fatal_text(self->out) && (call = call_list_take(&self->reads_ready))) {
         start_read(self, call);

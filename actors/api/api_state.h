@@ -62,6 +62,8 @@ struct api {
     prng_t prng;
     outbox_t *out; /* during a step only */
     uint64_t now_us;
+    uint64_t
+        clock_us; /* last reading of the metrics' clock: ranges are measured from one to the next */
     uint64_t stop_due_us; /* DEADLINE_NONE = not stopping */
     bool stopped;
 
@@ -123,6 +125,10 @@ void api_set_timeout(api_t *self, call_t *call, uint64_t since_us);
 void api_clear_timeout(api_t *self, call_t *call);
 /* Gives the call an id that others answer to. */
 uint64_t api_request_id(api_t *self, call_t *call);
+/* From now on the call's duration is measured, for the histogram and its failures; until it ends, or
+ * what is measured does. */
+void api_measure(const api_t *self, call_t *call, histogram_t id);
+void api_measured(api_t *self, call_t *call, bool success);
 /* The store or what is read from it is broken: the node stops. Only during a step. */
 void api_broken(api_t *self, int error);
 
@@ -152,6 +158,8 @@ void api_read_soon(api_t *self, call_t *call, bool serializable);
 void api_on_read_at(api_t *self, const msg_read_t *read);
 void api_on_read_fail(api_t *self, const msg_read_t *read);
 void api_on_applied(api_t *self, uint64_t index);
+/* Waits for a read index, be it that none has been asked for. */
+bool api_waits_for_read_index(const api_t *self, const call_t *call);
 /* Makes self->view as fresh as all that has been heard of. 0 or < 0. The store is there. */
 int api_refresh_view(api_t *self) __attribute__((warn_unused_result));
 /* End of a turn: asks for read indexes, executes what may run. */
@@ -164,6 +172,8 @@ bool api_charge(api_t *self, size_t before, size_t after);
 /* ---- api_range.c ---- */
 /* Executes a Range, or begins to. The view is current. */
 void api_range_start(api_t *self, call_t *call);
+/* The range (or a chunk of one) that began at `since_us` has been read, or could not be. */
+void api_range_observe(api_t *self, uint64_t since_us, bool success);
 /* One slice of a long one. Returns about how many keys it has looked at. */
 size_t api_range_slice(api_t *self, call_t *call);
 void api_range_stream_start(api_t *self, call_t *call);

@@ -136,6 +136,7 @@ static api_error_t check_revisions(const txn_job_t *job, branch_t branch)
 void api_txn_start(api_t *self, call_t *call)
 {
     metrics_add(self->metrics, METRIC_TXNS, 1);
+    api_measure(self, call, HISTOGRAM_REQUEST_READONLY_TXN);
     call->txn_job->view = view_ref(self->view);
     api_read_activate(self, call);
 }

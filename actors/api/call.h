@@ -27,6 +27,8 @@ struct call {
     bool has_request;
     bool half_closed;
     uint64_t started_us;
+    uint64_t measured_us;   /* when what api_measure measures began */
+    unsigned measured;      /* its histogram_t + 1; 0 = nothing is measured */
     uint64_t client_due_us; /* the client's own deadline */
     uint64_t due_us;        /* when to look at it, DEADLINE_NONE = not in the heap */
     size_t heap_slot;

@@ -145,6 +145,71 @@ static void print_handling_of(buf_t *out, const rpc_metrics_t *const *blocks, si
     metrics_text_value(out, "grpc_server_handling_seconds_count", labels, total);
 }
 
+/* Texts of clients: what would end the label is escaped, as the format demands. */
+static void say_escaped(buf_t *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\\' || *text == '"') {
+            buf_byte(out, '\\');
+        }
+        buf_byte(out, (uint8_t)*text);
+    }
+}
+
+static void print_client(buf_t *out, const char *type, const char *version, uint64_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    buf_t labels = {0};
+    const char start[] = "client_api_version=\"";
+    buf_append(&labels, start, strlen(start));
+    say_escaped(&labels, version);
+    buf_append(&labels, "\",type=\"", 8);
+    buf_append(&labels, type, strlen(type));
+    buf_append(&labels, "\"", 2); /* and the terminator */
+    metrics_text_value(out, "etcd_server_client_requests_total", (const char *)labels.data, count);
+    buf_deinit(&labels);
+}
+
+/* The sums of a client's entry over all blocks, which may have it in different places. */
+static void add_client(rpc_client_t *clients, unsigned *count, const rpc_client_t *client,
+                       const char *version)
+{
+    unsigned at = 0;
+    while (at < *count && strcmp(clients[at].version, version) != 0) {
+        at++;
+    }
+    if (at == *count) {
+        (void)snprintf(clients[at].version, sizeof clients[at].version, "%s", version);
+        (*count)++;
+    }
+    clients[at].unary += rpc_metrics_get(&client->unary);
+    clients[at].stream += rpc_metrics_get(&client->stream);
+}
+
+static void print_clients(buf_t *out, const rpc_metrics_t *const *blocks, size_t count)
+{
+    rpc_client_t *clients = xcalloc(count * (1 + LIMIT_CLIENT_VERSIONS), sizeof *clients);
+    unsigned client_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        add_client(clients, &client_count, &blocks[i]->clients[0], "other");
+        unsigned known = atomic_load_explicit(&blocks[i]->client_count, memory_order_acquire);
+        for (unsigned at = 1; at <= known; at++) {
+            const rpc_client_t *client = &blocks[i]->clients[at];
+            add_client(clients, &client_count, client, client->version);
+        }
+    }
+    metrics_text_head(out, "etcd_server_client_requests_total", "counter",
+                      "Calls by what clients name as their version; \"unknown\" = they name none, "
+                      "\"other\" = there were too many before.");
+    for (unsigned i = 0; i < client_count; i++) {
+        print_client(out, "unary", clients[i].version, clients[i].unary);
+        print_client(out, "stream", clients[i].version, clients[i].stream);
+    }
+    free(clients);
+}
+
 void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t count, bool handling)
 {
     print_family(out, blocks, count, "grpc_server_started_total",
@@ -154,6 +219,7 @@ void rpc_metrics_text(buf_t *out, const rpc_metrics_t *const *blocks, size_t cou
                  "Total number of RPC stream messages received on the server.", received_of);
     print_family(out, blocks, count, "grpc_server_msg_sent_total",
                  "Total number of gRPC stream messages sent by the server.", sent_of);
+    print_clients(out, blocks, count);
     if (!handling) {
         return;
     }

@@ -5,10 +5,12 @@
 
 #include "messages/xalloc.h"
 
-int view_new(view_t **self_p, shared_t *store)
+int view_new(view_t **self_p, shared_t *store, metrics_t *metrics)
 {
     view_t *self = xcalloc(1, sizeof *self);
     self->refs = 1;
+    self->metrics = metrics;
+    metrics_add(metrics, METRIC_OPEN_READS, 1);
     self->store = shared_ref(store);
     self->snapshot = kv_snapshot_new(shared_object(store));
     self->reader = kv_snapshot_reader(self->snapshot);
@@ -34,6 +36,7 @@ void view_unref(view_t **self_p)
     if (!self || --self->refs > 0) {
         return;
     }
+    metrics_add(self->metrics, METRIC_OPEN_READS, UINT64_MAX); /* one less */
     kv_snapshot_destroy(&self->snapshot);
     shared_unref(&self->store);
     free(self);

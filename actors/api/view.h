@@ -3,6 +3,7 @@
  * Pure; counted references within one gateway's thread. Keeps its store open. */
 #pragma once
 
+#include "actors/core/metrics.h"
 #include "messages/shared.h"
 #include "store/mvcc_read.h"
 
@@ -13,9 +14,11 @@ struct view {
     kv_snapshot_t *snapshot;
     const kv_reader_t *reader;
     mvcc_head_t head;
+    metrics_t *metrics;
 };
 
-/* 0, or < 0 when the store is broken. */
-int view_new(view_t **self_p, shared_t *store) __attribute__((warn_unused_result));
+/* 0, or < 0 when the store is broken. Counted in `metrics` while it lives. */
+int view_new(view_t **self_p, shared_t *store, metrics_t *metrics)
+    __attribute__((warn_unused_result));
 view_t *view_ref(view_t *self);
 void view_unref(view_t **self_p);

@@ -290,6 +290,7 @@ static bool span_is_full(const applier_t *self, size_t entries)
 static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     const entry_t *entry = NULL;
+    self->clock_us = metrics_clock_us(self->metrics, now_us);
     for (size_t count = 0; !span_is_full(self, count) && (entry = next_entry(self)); count++) {
         assert(entry->index == mvcc_current(self->mvcc)->applied_index + 1);
         if (!apply_entry(self, entry, out)) {

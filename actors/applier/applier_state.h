@@ -49,6 +49,9 @@ struct applier {
     int64_t *held_revisions;
     size_t held_count, held_capacity, held_revision_capacity;
     uint64_t next_compaction_us;
+    uint64_t compaction_since_us; /* the one in progress, by the metrics' clock; 0 = none */
+    uint64_t
+        clock_us; /* last reading of the metrics' clock: entries are measured one to the next */
     bool lease_position_due; /* APPLIED to lease found no room */
     uint64_t flush_asked;    /* applied index of the last FLUSH */
     uint64_t next_flush_us;  /* not before */

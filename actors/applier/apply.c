@@ -25,6 +25,30 @@ static int apply_operation(applier_t *self, const envelope_t *envelope, answer_t
     return APPLY_MALFORMED; /* another version's operation: skipping it would make members differ */
 }
 
+static histogram_t duration_of(op_t op)
+{
+    switch (op) {
+    case OP_PUT: return HISTOGRAM_APPLY_PUT;
+    case OP_DELETE_RANGE: return HISTOGRAM_APPLY_DELETE_RANGE;
+    case OP_TXN: return HISTOGRAM_APPLY_TXN;
+    case OP_COMPACTION: return HISTOGRAM_APPLY_COMPACTION;
+    case OP_LEASE_GRANT: return HISTOGRAM_APPLY_LEASE_GRANT;
+    case OP_LEASE_REVOKE: return HISTOGRAM_APPLY_LEASE_REVOKE;
+    case OP_CLUSTER_VERSION_SET: return HISTOGRAM_APPLY_VERSION_SET;
+    case OP_CLUSTER_MEMBER_ATTR_SET: return HISTOGRAM_APPLY_ATTR_SET;
+    }
+    return HISTOGRAM_COUNT;
+}
+
+/* One reading per entry: where the one before ended, this one began. */
+static void measure(applier_t *self, op_t op, api_error_t error)
+{
+    uint64_t since_us = self->clock_us;
+    self->clock_us = metrics_clock_us(self->metrics, since_us);
+    bool success = error == API_NONE || error == API_COMPACTED; /* as etcd sees it */
+    metrics_observe_outcome(self->metrics, duration_of(op), success, self->clock_us - since_us);
+}
+
 static void add_result(applier_t *self, const envelope_t *envelope, answer_t *answer)
 {
     const mvcc_head_t *head = mvcc_current(self->mvcc);
@@ -65,6 +89,7 @@ static int apply_normal(applier_t *self, const entry_t *entry)
         return rc;
     }
     mvcc_entry_end(self->mvcc);
+    measure(self, (op_t)envelope.op, answer->error);
     if (answer->wanted) {
         add_result(self, &envelope, answer);
     }

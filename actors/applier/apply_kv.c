@@ -14,13 +14,14 @@ int apply_put(applier_t *self, slice_t request, answer_t *answer)
         .ignore_value = op.ignore_value,
         .ignore_lease = op.ignore_lease,
     };
-    metrics_add(self->metrics, METRIC_PUTS, 1);
     int rc =
         put.lease || put.ignore_value || put.ignore_lease ? mvcc_put_check(self->mvcc, &put) : 0;
     if (rc) {
         answer->error = rc > 0 ? (api_error_t)rc : API_NONE;
         return rc < 0 ? rc : 0;
     }
+    metrics_add(self->metrics, METRIC_PUTS, 1);
+    metrics_add(self->metrics, METRIC_PUT_BYTES, op.key.len + op.value.len);
     bool existed = false;
     if (!answer->wanted || !op.prev_kv) {
         return mvcc_put(self->mvcc, &put, NULL, &existed);

@@ -36,6 +36,7 @@ int apply_lease_grant(applier_t *self, slice_t request, answer_t *answer)
     }
     note(self, LEASE_GRANTED, id, ttl_s < 0 ? 0 : ttl_s);
     metrics_add(self->metrics, METRIC_LEASES_GRANTED, 1);
+    metrics_observe(self->metrics, HISTOGRAM_LEASE_TTL, ttl_s < 0 ? 0 : (uint64_t)ttl_s);
     if (answer->wanted) {
         buf_field_u64(&answer->body, 2, (uint64_t)id);
         buf_field_u64(&answer->body, 3, (uint64_t)ttl_s);
@@ -49,6 +50,7 @@ int apply_lease_revoke(applier_t *self, slice_t request, answer_t *answer)
     if (op_numbers_decode(request, &op)) {
         return APPLY_MALFORMED;
     }
+    size_t before = mvcc_change_count(self->mvcc);
     int rc = mvcc_lease_revoke(self->mvcc, op.first);
     if (rc) {
         answer->error = rc > 0 ? (api_error_t)rc : API_NONE;
@@ -56,5 +58,6 @@ int apply_lease_revoke(applier_t *self, slice_t request, answer_t *answer)
     }
     note(self, LEASE_REVOKED, op.first, 0);
     metrics_add(self->metrics, METRIC_LEASES_REVOKED, 1);
+    metrics_add(self->metrics, METRIC_DELETES, mvcc_change_count(self->mvcc) - before);
     return 0;
 }

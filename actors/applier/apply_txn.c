@@ -220,8 +220,9 @@ static int execute_range(run_t *run, const Etcdserverpb__RangeRequest *pb, buf_t
 
 static int execute_put(run_t *run, const Etcdserverpb__PutRequest *pb, buf_t *out)
 {
-    metrics_add(run->applier->metrics, METRIC_PUTS, 1);
     mvcc_put_t put = put_of(pb);
+    metrics_add(run->applier->metrics, METRIC_PUTS, 1);
+    metrics_add(run->applier->metrics, METRIC_PUT_BYTES, put.key.len + put.value.len);
     bool existed = false;
     buf_t prev = {0};
     int rc =

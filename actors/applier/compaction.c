@@ -40,6 +40,22 @@ static void release(applier_t *self, outbox_t *out)
     outbox_put(out, to, &msg);
 }
 
+/* A batch that began at `since_us` is done, and perhaps the whole compaction. */
+static void measure(applier_t *self, uint64_t since_us)
+{
+    metrics_t *metrics = self->metrics;
+    uint64_t now_us = metrics_clock_us(metrics, since_us);
+    if (self->compaction_since_us == 0) {
+        self->compaction_since_us = since_us;
+    }
+    metrics_observe(metrics, HISTOGRAM_COMPACTION_PAUSE, now_us - since_us);
+    if (!mvcc_compact_pending(self->mvcc)) {
+        metrics_observe(metrics, HISTOGRAM_COMPACTION_TOTAL, now_us - self->compaction_since_us);
+        metrics_set(metrics, METRIC_COMPACTION_LAST, now_us);
+        self->compaction_since_us = 0;
+    }
+}
+
 void compaction_step(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     if (!mvcc_compact_pending(self->mvcc) || now_us < self->next_compaction_us) {
@@ -47,11 +63,13 @@ void compaction_step(applier_t *self, uint64_t now_us, outbox_t *out)
     }
     self->next_compaction_us = now_us + self->cfg.compaction_sleep_us;
     size_t removed = 0;
+    uint64_t since_us = metrics_clock_us(self->metrics, now_us);
     int rc = mvcc_compact_step(self->mvcc, self->cfg.compaction_rows, &removed);
     if (rc < 0) {
         applier_fail(self, out, rc);
         return;
     }
     metrics_add(self->metrics, METRIC_COMPACTED_ROWS, removed);
+    measure(self, since_us);
     release(self, out);
 }

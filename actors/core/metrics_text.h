@@ -5,10 +5,16 @@
 #include "actors/core/metrics.h"
 #include "messages/buf.h"
 
-typedef enum { METRIC_TYPE_COUNTER, METRIC_TYPE_GAUGE, METRIC_TYPE_RESULT } metric_type_t;
+typedef enum {
+    METRIC_TYPE_COUNTER,
+    METRIC_TYPE_GAUGE,
+    METRIC_TYPE_RESULT,
+    METRIC_TYPE_TIME
+} metric_type_t;
 
-/* All metrics of metrics.h, summed over the blocks, which their actors may be writing. */
-void metrics_text(buf_t *out, const metrics_t *const *blocks, size_t count);
+/* All metrics of metrics.h, summed over the blocks, which their actors may be writing. `epoch_us`:
+ * when the actors' clock began, since 1970. */
+void metrics_text(buf_t *out, const metrics_t *const *blocks, size_t count, uint64_t epoch_us);
 
 /* For other pages. */
 void metrics_text_head(buf_t *out, const char *name, const char *type, const char *help);

@@ -1,28 +1,30 @@
 #include "actors/daemon/gates.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "actors/daemon/go_value.h"
 #include "messages/xalloc.h"
 
-static const struct {
-    const char *name;
-    bool initial;
-} gates[] = {
-    {"AllAlpha", false},
-    {"AllBeta", false},
-    {"CompactHashCheck", false},
-    {"FastLeaseKeepAlive", true},
-    {"InitialCorruptCheck", false},
-    {"LeaseCheckpoint", false},
-    {"LeaseCheckpointPersist", false},
-    {"PriorityRequest", false},
-    {"SetMemberLocalAddr", false},
-    {"StopGRPCServiceOnDefrag", false},
-    {"TxnModeWriteWithSharedBuffer", true},
+static const gate_t gates[] = {
+    {"AllAlpha", "ALPHA", false},
+    {"AllBeta", "BETA", false},
+    {"CompactHashCheck", "ALPHA", false},
+    {"FastLeaseKeepAlive", "BETA", true},
+    {"InitialCorruptCheck", "ALPHA", false},
+    {"LeaseCheckpoint", "ALPHA", false},
+    {"LeaseCheckpointPersist", "ALPHA", false},
+    {"PriorityRequest", "ALPHA", false},
+    {"SetMemberLocalAddr", "ALPHA", false},
+    {"StopGRPCServiceOnDefrag", "ALPHA", false},
+    {"TxnModeWriteWithSharedBuffer", "BETA", true},
 };
+
+const gate_t *gates_all(size_t *count)
+{
+    *count = sizeof gates / sizeof *gates;
+    return gates;
+}
 
 static char *trim(char *text)
 {

@@ -3,6 +3,16 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+
+typedef struct {
+    const char *name;
+    const char *stage; /* ALPHA, BETA */
+    bool initial;      /* and, as none can be moved, what it is */
+} gate_t;
+
+/* All gates, by name. */
+const gate_t *gates_all(size_t *count);
 
 /* NULL = well-formed and every gate is known; else why not, yours. */
 char *gates_check(const char *text) __attribute__((warn_unused_result));

@@ -5,6 +5,7 @@
 
 #include "actors/api/rpc_metrics_text.h"
 #include "actors/core/metrics_text.h"
+#include "actors/daemon/gates.h"
 #include "actors/daemon/process_shell.h"
 #include "messages/version.h"
 
@@ -15,6 +16,20 @@ static void say_info(buf_t *out, const char *name, const char *help, const char 
     (void)snprintf(labels, sizeof labels, "%s=\"%s\"", label, value);
     metrics_text_head(out, name, "gauge", help);
     metrics_text_value(out, name, labels, 1);
+}
+
+static void say_gates(buf_t *out)
+{
+    const char name[] = "etcd_server_feature_enabled";
+    size_t count = 0;
+    const gate_t *gates = gates_all(&count);
+    metrics_text_head(out, name, "gauge", "The feature gates: 1 = enabled.");
+    for (size_t i = 0; i < count; i++) {
+        char labels[128];
+        (void)snprintf(labels, sizeof labels, "name=\"%s\",stage=\"%s\"", gates[i].name,
+                       gates[i].stage);
+        metrics_text_value(out, name, labels, gates[i].initial);
+    }
 }
 
 void metrics_page_text(const metrics_page_t *page, buf_t *out)
@@ -32,7 +47,8 @@ void metrics_page_text(const metrics_page_t *page, buf_t *out)
              "server_id", id);
     say_info(out, "quoral_version", "The product's own version, as label.", "version",
              QUORAL_VERSION);
-    metrics_text(out, page->blocks, page->block_count);
+    say_gates(out);
+    metrics_text(out, page->blocks, page->block_count, page->epoch_us);
     rpc_metrics_text(out, page->rpc_blocks, page->rpc_block_count, page->extensive);
     process_text(out);
 }

@@ -12,7 +12,8 @@ typedef struct {
     const rpc_metrics_t *const *rpc_blocks; /* borrowed, one per gateway */
     size_t rpc_block_count;
     uint64_t member_id;
-    bool extensive; /* --metrics=extensive: with handling times */
+    uint64_t epoch_us; /* when the actors' clock began, since 1970 */
+    bool extensive;    /* --metrics=extensive: with handling times */
 } metrics_page_t;
 
 /* Appends the page; `page` is a metrics_page_t. */

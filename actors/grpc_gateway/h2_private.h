@@ -71,8 +71,8 @@ typedef struct {
 /* The header block being received; only one at a time can be. */
 typedef struct {
     nghttp2_rcbuf *method, *path, *content_type, *encoding, *timeout;
+    nghttp2_rcbuf *client_version; /* metadata client-api-version, the first */
     bool has_leader;
-    bool bad_api_version; /* metadata client-api-version that is not UTF-8 */
     size_t bytes;
     unsigned count;
 } h2_headers_t;

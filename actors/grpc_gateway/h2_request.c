@@ -34,8 +34,8 @@ static void keep(nghttp2_rcbuf **place, nghttp2_rcbuf *value)
 
 void h2_headers_reset(h2_headers_t *headers)
 {
-    nghttp2_rcbuf *kept[] = {headers->method, headers->path, headers->content_type,
-                             headers->encoding, headers->timeout};
+    nghttp2_rcbuf *kept[] = {headers->method,   headers->path,    headers->content_type,
+                             headers->encoding, headers->timeout, headers->client_version};
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         if (kept[i]) {
             nghttp2_rcbuf_decref(kept[i]);
@@ -100,8 +100,8 @@ int h2_request_header(h2_conn_t *conn, nghttp2_rcbuf *name_buf, nghttp2_rcbuf *v
         }
         break;
     case 18:
-        if (is(name, "client-api-version")) {
-            headers->bad_api_version = !is_utf8(value);
+        if (is(name, "client-api-version") && !headers->client_version) {
+            keep(&headers->client_version, value_buf);
         }
         break;
     default: break;
@@ -207,7 +207,8 @@ static void begin_call(h2_conn_t *conn, h2_stream_t *stream)
                          slice_str(api_error_text(API_DEADLINE_EXCEEDED)));
         return;
     }
-    if (conn->headers.bad_api_version) {
+    slice_t version = rcbuf_slice(conn->headers.client_version);
+    if (!is_utf8(version)) {
         h2_response_fail(conn, stream, GRPC_INVALID_ARGUMENT,
                          slice_str(api_error_text(API_INVALID_CLIENT_API_VERSION)));
         return;
@@ -223,7 +224,8 @@ static void begin_call(h2_conn_t *conn, h2_stream_t *stream)
     }
     api_call_t info = {.method = stream->method,
                        .deadline_us = deadline_us,
-                       .flags = conn->headers.has_leader ? CALL_REQUIRE_LEADER : 0};
+                       .flags = conn->headers.has_leader ? CALL_REQUIRE_LEADER : 0,
+                       .client_version = conn->headers.client_version ? version : slice(NULL, 0)};
     api_call_begin(conn->env->api, stream->call, &info, conn->now_us);
 }
 
@@ -309,6 +311,13 @@ static void message_received(h2_conn_t *conn, h2_stream_t *stream)
     }
 }
 
+/* What the prefix announces cannot be taken. */
+static void fail_receive(h2_conn_t *conn, h2_stream_t *stream, grpc_code_t code, const char *text)
+{
+    rpc_metrics_receive_failed(conn->env->metrics, stream->method);
+    h2_response_fail(conn, stream, code, slice_str(text));
+}
+
 /* The prefix is complete. True = the stream has been answered. */
 static bool refuse_prefix(h2_conn_t *conn, h2_stream_t *stream)
 {
@@ -317,19 +326,19 @@ static bool refuse_prefix(h2_conn_t *conn, h2_stream_t *stream)
         char text[96];
         snprintf(text, sizeof text, "grpc: received message larger than max (%u vs. %zu)", len,
                  conn->env->max_message_bytes);
-        h2_response_fail(conn, stream, GRPC_RESOURCE_EXHAUSTED, slice_str(text));
+        fail_receive(conn, stream, GRPC_RESOURCE_EXHAUSTED, text);
         return true;
     }
     if (stream->prefix[0] == 1) { /* other encodings than identity have been refused before */
-        h2_response_fail(conn, stream, GRPC_INTERNAL,
-                         slice_str("grpc: compressed flag set with identity or empty encoding"));
+        fail_receive(conn, stream, GRPC_INTERNAL,
+                     "grpc: compressed flag set with identity or empty encoding");
         return true;
     }
     if (stream->prefix[0] != 0) {
         char text[64];
         snprintf(text, sizeof text, "grpc: received unexpected payload format %u",
                  stream->prefix[0]);
-        h2_response_fail(conn, stream, GRPC_INTERNAL, slice_str(text));
+        fail_receive(conn, stream, GRPC_INTERNAL, text);
         return true;
     }
     if (stream->received) {
@@ -417,8 +426,8 @@ void h2_request_end(h2_conn_t *conn, h2_stream_t *stream)
     }
     rpc_type_t type = method_info(stream->method)->type;
     if (stream->prefix_len > 0) {
-        h2_response_fail(conn, stream, type == RPC_UNARY ? GRPC_UNKNOWN : GRPC_INTERNAL,
-                         slice_str("unexpected EOF"));
+        fail_receive(conn, stream, type == RPC_UNARY ? GRPC_UNKNOWN : GRPC_INTERNAL,
+                     "unexpected EOF");
     } else if (type == RPC_BIDI_STREAM) {
         api_call_half_close(conn->env->api, stream->call, conn->now_us);
     } else if (stream->received) {

@@ -117,10 +117,11 @@ static bool can_take(const watch_t *self, const watch_stream_t *stream)
            stream->outstanding < stream_limit(self);
 }
 
-static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events)
+static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events, size_t count)
 {
     say(self, watcher->stream, WATCH_ITEM_EVENTS, watcher->id, self->position, events);
-    watcher->stream->outstanding += bytes_len(events);
+    watcher_set_give(&self->set, watcher->stream, bytes_len(events), count);
+    metrics_add(self->metrics, METRIC_EVENTS, count);
     watcher->sent_since_tick = true;
 }
 
@@ -162,6 +163,7 @@ static void on_match(void *context, watch_group_t *group)
         group->touched = span->touched;
         span->touched = group;
     }
+    group->pending_count++;
     slice_t prev = group->flags & WATCH_PREV_KV ? bytes_slice(event->prev_kv) : slice(NULL, 0);
     encode_event(&group->pending, event->is_delete, bytes_slice(event->kv), prev);
 }
@@ -174,7 +176,7 @@ static void deliver_group(watch_t *self, watch_group_t *group)
     while (slot < group->count) {
         watcher_t *watcher = group->watchers[slot];
         if (can_take(self, watcher->stream)) {
-            deliver(self, watcher, events);
+            deliver(self, watcher, events, group->pending_count);
             slot++;
         } else {
             watcher->next = group->pending_first;
@@ -184,6 +186,7 @@ static void deliver_group(watch_t *self, watch_group_t *group)
     }
     bytes_unref(&events);
     buf_deinit(&group->pending);
+    group->pending_count = 0;
     if (group->count == 0) {
         watch_index_drop(&self->set.index, group);
     }
@@ -225,7 +228,6 @@ static void on_events(watch_t *self, const msg_events_t *events)
         span.touched = group->touched;
         deliver_group(self, group);
     }
-    metrics_add(self->metrics, METRIC_EVENTS, events->count);
     wake_future(self);
 }
 
@@ -279,6 +281,7 @@ static int on_history(void *context, const mvcc_event_t *event)
         slice_t prev = watcher->flags & WATCH_PREV_KV ? event->prev_kv : slice(NULL, 0);
         encode_event(&watcher->pending, event->is_delete, event->kv, prev);
         work->bytes += watcher->pending.len - before;
+        watcher->pending_count++;
     }
     return 0;
 }
@@ -318,9 +321,10 @@ static void finish_slice(watch_t *self, slice_work_t *work, int64_t next)
         if (watcher->pending.len) {
             bytes_t *events = buf_bytes(&watcher->pending);
             self->out_bytes += bytes_len(events);
-            deliver(self, watcher, events);
+            deliver(self, watcher, events, watcher->pending_count);
             bytes_unref(&events);
             buf_deinit(&watcher->pending);
+            watcher->pending_count = 0;
         }
         watcher->next = next > watcher->next ? next : watcher->next;
         /* Done, or to the back of the queue. */
@@ -411,8 +415,7 @@ static void on_consumed(watch_t *self, const msg_watch_stream_t *consumed)
     if (!stream) {
         return;
     }
-    uint64_t bytes = consumed->bytes < stream->outstanding ? consumed->bytes : stream->outstanding;
-    stream->outstanding -= bytes;
+    watcher_set_taken(&self->set, stream, consumed->bytes);
     if (stream->outstanding > stream_limit(self) / 2) {
         return; /* not worth a slice yet */
     }
@@ -509,6 +512,7 @@ static void end_of_burst(watch_t *self, uint64_t now_us, outbox_t *out)
     metrics_set(self->metrics, METRIC_WATCHERS, watchers);
     metrics_set(self->metrics, METRIC_WATCH_STREAMS, self->set.streams.count);
     metrics_set(self->metrics, METRIC_WATCHERS_SLOW, self->set.ready.count);
+    metrics_set(self->metrics, METRIC_EVENTS_PENDING, self->set.pending);
 }
 
 static void watch_step(void *context, const step_in_t *in, outbox_t *out)

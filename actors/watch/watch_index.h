@@ -17,6 +17,7 @@ struct watch_group {
     watcher_t **watchers;     /* synced ones */
     size_t count, capacity;
     buf_t pending;          /* events of the span at hand, encoded */
+    size_t pending_count;   /* how many */
     int64_t pending_first;  /* revision of the first of them */
     watch_group_t *touched; /* next group with pending events */
     watch_group_t *left, *right;

@@ -151,6 +151,24 @@ void watcher_set_move(watcher_set_t *self, watcher_t *watcher, unsigned phase)
     }
 }
 
+/* ---- what is on its way to clients ---- */
+
+void watcher_set_give(watcher_set_t *self, watch_stream_t *stream, size_t bytes, size_t events)
+{
+    stream->outstanding += bytes;
+    stream->pending += events;
+    self->pending += events;
+}
+
+void watcher_set_taken(watcher_set_t *self, watch_stream_t *stream, uint64_t bytes)
+{
+    uint64_t before = stream->outstanding;
+    stream->outstanding -= bytes < before ? bytes : before;
+    uint64_t left = before ? (stream->pending * stream->outstanding + before - 1) / before : 0;
+    self->pending -= stream->pending - left;
+    stream->pending = left;
+}
+
 /* ---- the end ---- */
 
 static void free_watcher(watcher_t *watcher)
@@ -187,6 +205,7 @@ void watcher_set_close_stream(watcher_set_t *self, uint64_t id)
     while (stream->watchers) {
         watcher_set_remove(self, stream->watchers); /* NOLINT: it moves stream->watchers on */
     }
+    self->pending -= stream->pending;
     table_remove(&self->streams, hash_u64(id), stream);
     free(stream);
 }

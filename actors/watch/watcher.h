@@ -26,6 +26,7 @@ struct watcher {
     size_t group_slot;
     bool sent_since_tick; /* for progress notify */
     buf_t pending;        /* during a catch-up slice */
+    size_t pending_count; /* events in it */
     watcher_t *stream_next, *stream_prev;
     watcher_t *ready_next, *ready_prev;
 };
@@ -34,6 +35,7 @@ struct watch_stream {
     uint64_t id;
     actor_id_t gateway;
     uint64_t outstanding; /* bytes handed to the gateway and not yet written to the client */
+    uint64_t pending;     /* events in them; clients take bytes, so about that many */
     watcher_t *watchers;
     size_t count, synced;
 };
@@ -49,7 +51,8 @@ typedef struct {
     table_t streams;  /* by id */
     watch_index_t index;
     ready_list_t ready;
-} watcher_set_t; /* zero-initialised is empty */
+    uint64_t pending; /* of all streams */
+} watcher_set_t;      /* zero-initialised is empty */
 
 void watcher_set_deinit(watcher_set_t *self);
 watch_stream_t *watcher_set_stream(const watcher_set_t *self, uint64_t stream);
@@ -58,5 +61,8 @@ watcher_t *watcher_set_find(const watcher_set_t *self, uint64_t stream, int64_t 
 watcher_t *watcher_set_add(watcher_set_t *self, actor_id_t gateway, msg_watch_create_t *create);
 void watcher_set_remove(watcher_set_t *self, watcher_t *watcher);
 void watcher_set_close_stream(watcher_set_t *self, uint64_t stream);
+/* The stream's gateway gets that much to send; its client has taken that much. */
+void watcher_set_give(watcher_set_t *self, watch_stream_t *stream, size_t bytes, size_t events);
+void watcher_set_taken(watcher_set_t *self, watch_stream_t *stream, uint64_t bytes);
 /* The one way to change a watcher's phase: keeps groups, lists and counts in step. */
 void watcher_set_move(watcher_set_t *self, watcher_t *watcher, unsigned phase);

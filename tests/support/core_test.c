@@ -64,3 +64,23 @@ void core_test_expect_nothing(core_test_t *self)
         fail_msg("unexpected message to %s: %s", actor_name(to), text);
     }
 }
+
+uint64_t core_test_observed(const metrics_t *metrics, histogram_t id)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i <= HISTOGRAM_BUCKETS_MAX; i++) {
+        sum += metrics->histograms[id].buckets[i];
+    }
+    return sum;
+}
+
+uint64_t core_test_observed_sum(const metrics_t *metrics, histogram_t id)
+{
+    return metrics->histograms[id].sum;
+}
+
+uint64_t core_test_clock_us(void)
+{
+    static uint64_t now_us = 1000000;
+    return now_us += CORE_TEST_TICK_US;
+}

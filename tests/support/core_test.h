@@ -1,6 +1,7 @@
 /* core_test: drives one actor core by hand: give it messages, look at what it puts out. */
 #pragma once
 
+#include "actors/core/metrics.h"
 #include "actors/core/step.h"
 
 typedef struct {
@@ -23,3 +24,10 @@ msg_t *core_test_take(core_test_t *self, actor_id_t *to);
 msg_t *core_test_expect(core_test_t *self, actor_id_t to, msg_kind_t kind);
 /* Nothing more may come out. */
 void core_test_expect_nothing(core_test_t *self);
+
+/* How often a histogram has observed something, and the sum of it. */
+uint64_t core_test_observed(const metrics_t *metrics, histogram_t id);
+uint64_t core_test_observed_sum(const metrics_t *metrics, histogram_t id);
+/* A clock for metrics_t.clock_us that goes on by CORE_TEST_TICK_US with each look at it. */
+enum { CORE_TEST_TICK_US = 7 };
+uint64_t core_test_clock_us(void);

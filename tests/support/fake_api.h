@@ -12,7 +12,8 @@ enum { FAKE_CALLS_MAX = 4096 };
 
 typedef struct {
     uint64_t id;
-    api_call_t info;
+    api_call_t info; /* without client_version, which was borrowed */
+    char client_version[16];
     unsigned messages;
     bytes_t *last; /* message */
     bool half_closed, cancelled;
@@ -71,7 +72,12 @@ void api_call_begin(api_t *self, uint64_t call, const api_call_t *info, uint64_t
     if (self->count == FAKE_CALLS_MAX) {
         abort();
     }
-    self->calls[self->count++] = (fake_call_t){.id = call, .info = *info};
+    fake_call_t *fake = &self->calls[self->count++];
+    *fake = (fake_call_t){.id = call, .info = *info};
+    fake->info.client_version = slice(NULL, 0);
+    slice_t version = info->client_version.data ? info->client_version : slice_str("none");
+    memcpy(fake->client_version, version.data,
+           version.len < sizeof fake->client_version ? version.len : 0);
 }
 
 void api_call_message(api_t *self, uint64_t call, bytes_t **message_p, uint64_t now_us)

@@ -247,6 +247,40 @@ static void bad_requests_are_refused_in_grpc_go_s_words(void **state)
     assert_int_equal(f->api.count, 0);
 }
 
+/* As grpc-go's metadata: the first of several counts; empty is not absent. */
+static void the_client_s_version_goes_along(void **state)
+{
+    fixture_t *f = *state;
+    static const struct {
+        const char *name, *first, *second, *seen;
+    } cases[] = {
+        {"client-api-version", "3.7.0", "3.6.0", "3.7.0"},
+        {"client-api-version", "", "3.6.0", ""},
+        {"client-api-versions", "3.7.0", "3.6.0", "none"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *pairs[] = {":method",
+                               "POST",
+                               ":scheme",
+                               "http",
+                               ":authority",
+                               "h",
+                               ":path",
+                               "/etcdserverpb.KV/Put",
+                               "content-type",
+                               "application/grpc",
+                               cases[i].name,
+                               cases[i].first,
+                               cases[i].name,
+                               cases[i].second,
+                               NULL};
+        h2_peer_headers(f->peer, pairs, false);
+        h2_peer_pump(f->peer);
+        assert_int_equal(f->api.count, i + 1);
+        assert_string_equal(f->api.calls[i].client_version, cases[i].seen);
+    }
+}
+
 static void bad_bodies_are_refused_in_grpc_go_s_words(void **state)
 {
     fixture_t *f = *state;
@@ -274,6 +308,8 @@ static void bad_bodies_are_refused_in_grpc_go_s_words(void **state)
          "cardinality violation: received multiple request messages for non-client-streaming "
          "RPC"},
         {"/etcdserverpb.Watch/Watch", BODY("\0\0\0\0\5abc"), 13, "unexpected EOF"},
+        {"/etcdserverpb.Watch/Watch", BODY("\0\xff\xff\xff\xff"), 8,
+         "grpc: received message larger than max (4294967295 vs. 100000)"},
 #undef BODY
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -283,6 +319,7 @@ static void bad_bodies_are_refused_in_grpc_go_s_words(void **state)
         assert_status(stream, cases[i].code, cases[i].text);
         assert_true(f->api.calls[f->api.count - 1].cancelled);
     }
+    assert_int_equal(metrics_get(&f->metrics, METRIC_WATCH_RECEIVE_FAILURES), 2);
 }
 
 static void what_follows_a_unary_message_is_ignored(void **state)
@@ -378,6 +415,7 @@ int main(void)
         TEST(a_reset_cancels_the_call, set_up),
         TEST(a_closed_connection_cancels_its_calls, set_up),
         TEST(bad_requests_are_refused_in_grpc_go_s_words, set_up),
+        TEST(the_client_s_version_goes_along, set_up),
         TEST(bad_bodies_are_refused_in_grpc_go_s_words, set_up),
         TEST(what_follows_a_unary_message_is_ignored, set_up),
         TEST(an_empty_message_is_a_message, set_up),

@@ -16,6 +16,7 @@
 static metrics_t first, second;
 static rpc_metrics_t rpc;
 static bool extensive;
+static uint64_t epoch_us;
 
 static int clear(void **state)
 {
@@ -24,6 +25,7 @@ static int clear(void **state)
     memset(&second, 0, sizeof second);
     memset(&rpc, 0, sizeof rpc);
     extensive = false;
+    epoch_us = 0;
     return 0;
 }
 
@@ -37,6 +39,7 @@ static char *page(void)
                                 .rpc_blocks = rpc_blocks,
                                 .rpc_block_count = 1,
                                 .member_id = 0x8e9e05c52164694dULL,
+                                .epoch_us = epoch_us,
                                 .extensive = extensive};
     buf_t out = {0};
     metrics_page_text(&all, &out);
@@ -101,6 +104,140 @@ static void test_histogram(void **state)
     free(text);
 }
 
+/* Outcomes are there once they have happened, announced once. */
+static void test_outcomes(void **state)
+{
+    (void)state;
+#define REQUESTS "etcd_server_request_duration_seconds"
+    char *text = page();
+    assert_null(strstr(text, REQUESTS));
+    free(text);
+    metrics_observe_outcome(&first, HISTOGRAM_REQUEST_PUT, true, 1000);
+    metrics_observe_outcome(&first, HISTOGRAM_REQUEST_PUT, false, 2500000);
+    metrics_observe_outcome(&second, HISTOGRAM_REQUEST_RANGE, true, 0);
+    text = page();
+    assert_has(text, "# TYPE " REQUESTS " histogram\n" REQUESTS
+                     "_bucket{success=\"true\",type=\"Range\",le=\"0.001\"} 1\n");
+    assert_has(text, REQUESTS "_sum{success=\"true\",type=\"Put\"} 0.001\n" REQUESTS
+                              "_count{success=\"true\",type=\"Put\"} 1\n");
+    assert_has(text, REQUESTS "_bucket{success=\"false\",type=\"Put\",le=\"2.048\"} 0\n" REQUESTS
+                              "_bucket{success=\"false\",type=\"Put\",le=\"4.096\"} 1\n");
+    assert_has(text, REQUESTS "_sum{success=\"false\",type=\"Put\"} 2.5\n");
+    assert_null(strstr(text, "type=\"Txn\""));
+    free(text);
+    metrics_observe_outcome(&first, HISTOGRAM_APPLY_LEASE_REVOKE, false, 100);
+    metrics_observe_outcome(&first, HISTOGRAM_RANGE, true, 200);
+    text = page();
+    assert_has(text,
+               "etcd_server_apply_duration_seconds_bucket{op=\"LeaseRevoke\",success=\"false\","
+               "version=\"v3\",le=\"0.0001\"} 1\n");
+    assert_has(text,
+               "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"0.0002\"} 1\n");
+    assert_has(text,
+               "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"52.4288\"} 1\n"
+               "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"+Inf\"} 1\n");
+    free(text);
+}
+
+static void test_units(void **state)
+{
+    (void)state;
+    metrics_observe(&first, HISTOGRAM_COMPACTION_TOTAL, 150250);
+    metrics_observe(&first, HISTOGRAM_LEASE_TTL, 60);
+    metrics_observe(&first, HISTOGRAM_LEASE_TTL, 9000000000);
+    metrics_set(&first, METRIC_COMPACTION_LAST, 5000000);
+    epoch_us = 1700000000900000;
+    char *text = page();
+#define TOTAL "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds"
+    assert_has(text, TOTAL "_bucket{le=\"100\"} 0\n" TOTAL "_bucket{le=\"200\"} 1\n");
+    assert_has(text, TOTAL "_bucket{le=\"819200\"} 1\n" TOTAL "_bucket{le=\"+Inf\"} 1\n" TOTAL
+                           "_sum 150.25\n");
+#define TTL "etcd_debugging_lease_ttl_total"
+    assert_has(text, TTL "_bucket{le=\"32\"} 0\n" TTL "_bucket{le=\"64\"} 1\n");
+    assert_has(text, TTL "_bucket{le=\"524288\"} 1\n" TTL "_bucket{le=\"1.048576e+06\"} 1\n");
+    assert_has(text, TTL "_bucket{le=\"8.388608e+06\"} 1\n" TTL "_bucket{le=\"+Inf\"} 2\n" TTL
+                         "_sum 9000000060\n");
+    assert_has(text, "\netcd_debugging_mvcc_db_compaction_last 1700000005\n");
+    free(text);
+    metrics_set(&first, METRIC_COMPACTION_LAST, 0);
+    text = page();
+    assert_has(text, "\netcd_debugging_mvcc_db_compaction_last 0\n");
+    free(text);
+}
+
+static void test_clients(void **state)
+{
+    (void)state;
+#define CLIENTS "etcd_server_client_requests_total{client_api_version="
+    char *text = page();
+    assert_null(strstr(text, CLIENTS));
+    free(text);
+    rpc_metrics_client(&rpc, slice(NULL, 0), METHOD_PUT);
+    rpc_metrics_client(&rpc, slice_str("3.7.0"), METHOD_PUT);
+    rpc_metrics_client(&rpc, slice_str("3.7.0"), METHOD_PUT);
+    rpc_metrics_client(&rpc, slice_str("3.7.0"), METHOD_RANGE_STREAM);
+    rpc_metrics_client(&rpc, slice_str("a\"b\\"), METHOD_WATCH);
+    rpc_metrics_client(&rpc, slice_str(""), METHOD_WATCH);
+    text = page();
+    assert_has(text, CLIENTS
+               "\"unknown\",type=\"unary\"} 1\n" CLIENTS "\"3.7.0\",type=\"unary\"} 2\n" CLIENTS
+               "\"3.7.0\",type=\"stream\"} 1\n" CLIENTS
+               "\"a\\\"b\\\\\",type=\"stream\"} 1\n" CLIENTS "\"\",type=\"stream\"} 1\n");
+    assert_null(strstr(text, CLIENTS "\"other\""));
+    free(text);
+}
+
+static void test_too_many_clients(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < LIMIT_CLIENT_VERSIONS + 3; i++) {
+        char version[16];
+        snprintf(version, sizeof version, "v%u", i);
+        rpc_metrics_client(&rpc, slice_str(version), METHOD_PUT);
+    }
+    rpc_metrics_client(&rpc, slice_str("other"), METHOD_PUT); /* no second line of this name */
+    rpc_metrics_client(&rpc, slice_str("v0"), METHOD_PUT);
+    char *text = page();
+    assert_has(text, CLIENTS "\"other\",type=\"unary\"} 4\n" CLIENTS "\"v0\",type=\"unary\"} 2\n");
+    assert_int_equal(rpc.client_count, LIMIT_CLIENT_VERSIONS);
+    free(text);
+    memset(&rpc, 0, sizeof rpc);
+    char longest[LIMIT_CLIENT_VERSION_BYTES + 2];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    rpc_metrics_client(&rpc, slice_str(longest), METHOD_PUT);
+    rpc_metrics_client(&rpc, slice_str(longest + 1), METHOD_PUT);
+    assert_int_equal(rpc.clients[0].unary, 1);
+    assert_string_equal(rpc.clients[1].version, longest + 1);
+}
+
+/* Several gateways: the same client has different places in their blocks. */
+static void test_clients_are_summed(void **state)
+{
+    (void)state;
+    static rpc_metrics_t more;
+    const rpc_metrics_t *blocks[] = {&rpc, &more};
+    rpc_metrics_client(&rpc, slice_str("a"), METHOD_PUT);
+    rpc_metrics_client(&more, slice_str("b"), METHOD_PUT);
+    rpc_metrics_client(&more, slice_str("a"), METHOD_PUT);
+    buf_t out = {0};
+    rpc_metrics_text(&out, blocks, 2, false);
+    buf_byte(&out, '\0');
+    assert_has((char *)out.data,
+               CLIENTS "\"a\",type=\"unary\"} 2\n" CLIENTS "\"b\",type=\"unary\"} 1\n");
+    buf_deinit(&out);
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    char *text = page();
+    assert_has(text, "\netcd_server_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"} 0\n");
+    assert_has(text,
+               "\netcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1\n");
+    free(text);
+}
+
 static void test_rpcs(void **state)
 {
     (void)state;
@@ -160,6 +297,7 @@ static void test_versions_and_process(void **state)
     } ranges[] = {
         {"process_resident_memory_bytes", 1e5, 1e11},
         {"process_virtual_memory_bytes", 1e6, 1e15},
+        {"process_virtual_memory_max_bytes", 1e6, 1e20},
         {"process_cpu_seconds_total", 0, 1000},
         {"process_open_fds", 3, 1000},
         {"process_max_fds", 10, 1e20},
@@ -212,6 +350,12 @@ int main(void)
         cmocka_unit_test_setup(test_values_are_summed, clear),
         cmocka_unit_test_setup(test_check_results, clear),
         cmocka_unit_test_setup(test_histogram, clear),
+        cmocka_unit_test_setup(test_outcomes, clear),
+        cmocka_unit_test_setup(test_units, clear),
+        cmocka_unit_test_setup(test_clients, clear),
+        cmocka_unit_test_setup(test_too_many_clients, clear),
+        cmocka_unit_test_setup(test_clients_are_summed, clear),
+        cmocka_unit_test_setup(test_gates, clear),
         cmocka_unit_test_setup(test_rpcs, clear),
         cmocka_unit_test_setup(test_handling_times, clear),
         cmocka_unit_test_setup(test_versions_and_process, clear),

@@ -355,6 +355,32 @@ static void many_slow_streams_share_one_budget(void **state)
     end(&rig);
 }
 
+/* As etcd counts: one for each watcher that gets it. */
+static void events_are_counted_and_pending_until_they_are_consumed(void **state)
+{
+    (void)state;
+    metrics = (metrics_t){0};
+    rig_t rig = start();
+    put(&rig, "a", "1");
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS), 0);
+    watch(&rig, 1, 1, "a", NULL, 0, 2, 0);
+    watch(&rig, 2, 1, "a", NULL, 0, 2, 0);
+    watch(&rig, 2, 2, "a", NULL, 1, 2, 0); /* one event from the past */
+    put(&rig, "a", "2");
+    put(&rig, "b", "2");
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS), 4);
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS_PENDING), 4);
+    about_stream(&rig, MSG_WATCH_CONSUMED, 2, -1, 0, 1); /* one byte: the events are still there */
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS_PENDING), 4);
+    about_stream(&rig, MSG_WATCH_CONSUMED, 2, -1, 0, 1000000);
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS_PENDING), 1);
+    about_stream(&rig, MSG_WATCH_CONSUMED, 2, -1, 0, 1);
+    about_stream(&rig, MSG_WATCH_CLOSE, 1, -1, 0, 0);
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS_PENDING), 0);
+    assert_int_equal(metrics_get(&metrics, METRIC_EVENTS), 4);
+    end(&rig);
+}
+
 static void cancel_answers_known_watchers_only(void **state)
 {
     (void)state;
@@ -476,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_start_below_compaction_is_cancelled_after_created),
         cmocka_unit_test(a_slow_stream_falls_back_and_misses_nothing),
         cmocka_unit_test(many_slow_streams_share_one_budget),
+        cmocka_unit_test(events_are_counted_and_pending_until_they_are_consumed),
         cmocka_unit_test(cancel_answers_known_watchers_only),
         cmocka_unit_test(a_cancel_waits_for_what_the_gateway_has_seen),
         cmocka_unit_test(a_closed_stream_gets_nothing),
