@@ -192,6 +192,12 @@ static uint64_t election_timeout_us(const node_t *self)
     return (uint64_t)self->options->election_ms * 1000;
 }
 
+/* After which clients are told that it took too long, as etcd. */
+static uint64_t request_timeout_us(const node_t *self)
+{
+    return 5000000 + 2 * election_timeout_us(self);
+}
+
 /* --warning-apply-duration. */
 static void slow_apply(void *context, uint64_t took_us)
 {
@@ -269,7 +275,9 @@ static void add_consensus(node_t *self, uint64_t applied)
 
 static void add_helpers(node_t *self)
 {
-    lease_cfg_t lease_cfg = {.extend_us = election_timeout_us(self)};
+    lease_cfg_t lease_cfg = {.election_timeout_us = election_timeout_us(self),
+                             .request_timeout_us = request_timeout_us(self),
+                             .first_forward = self->origin};
     watch_cfg_t watch_cfg = {.progress_notify_us = self->options->progress_notify_us,
                              .stream_bytes_max = LIMIT_STREAM_BYTES,
                              .total_bytes_max = LIMIT_WATCH_UNSENT_BYTES};
@@ -382,7 +390,7 @@ static api_t *make_api(node_t *self)
         .client_url_count = urls->count,
         .max_request_bytes = options->max_request_bytes,
         .max_txn_ops = options->max_txn_ops,
-        .request_timeout_us = 5000000 + 2 * election_timeout_us(self),
+        .request_timeout_us = request_timeout_us(self),
         .progress_notify_us = options->progress_notify_us,
         .handling_times = options->metrics_extensive,
         .lease_ttl_min_s = lease_ttl_min_s(options),

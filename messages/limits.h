@@ -56,9 +56,11 @@
 #define LIMIT_WATCH_WAITING       16384 /* watch requests without room on their edge, per gateway */
 #define LIMIT_WATCH_WAITING_BYTES (16u << 20) /* and their keys */
 #define LIMIT_LEASE_ASKS          100000 /* lease questions waiting for a leader, per gateway */
-#define LIMIT_KEEP_ALIVES         10000  /* unanswered on one stream */
-#define LIMIT_READ_ROUNDS         4 /* read indexes asked for at a time; later reads share the next */
-#define LIMIT_TURN_KEYS           4000 /* keys all ranges together read in one turn of a gateway */
+#define LIMIT_LEASE_QUESTIONS                                                                      \
+    100000                      /* open in the lease actor, and as many passed on to the leader */
+#define LIMIT_KEEP_ALIVES 10000 /* unanswered on one stream */
+#define LIMIT_READ_ROUNDS 4     /* read indexes asked for at a time; later reads share the next */
+#define LIMIT_TURN_KEYS   4000  /* keys all ranges together read in one turn of a gateway */
 #define LIMIT_RANGE_SLICE_KEYS                                                                     \
     1000 /* keys a range reads before other streams get a turn (about 0.2 ms) */
 #define LIMIT_RANGE_SLICE_BYTES (1u << 20)

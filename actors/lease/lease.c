@@ -1,16 +1,17 @@
 /* Invariants:
  * 1. Only a leader proposes an expiry, and only for its own term.
  * 2. A lease never ends before its TTL has passed since the grant or the last keepalive answered.
- * 3. A question is answered only when everything its gateway has seen applied has come in here too:
+ * 3. A question is answered only when everything its asker has seen applied has come in here too:
  *    grants and questions travel different ways (architecture section 4, Watch, has the same rule).
- * 4. A keepalive of a lease that is being revoked waits for the outcome (contract section 5). */
-#include "actors/lease/lease.h"
-
+ * 4. A keepalive of a lease that is being revoked waits for the outcome (contract section 5).
+ * 5. After a pause longer than an election timeout, in which others may have been elected and have kept
+ *    leases alive, nothing counts as expired until a read index, asked for after the pause, has confirmed the
+ *    leadership: leases then have their full time again. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "actors/lease/lease_table.h"
+#include "actors/lease/lease_private.h"
 #include "messages/buf.h"
 #include "messages/xalloc.h"
 
@@ -18,35 +19,17 @@ enum {
     EXPIRY_INTERVAL_US = 500000, /* how often the leader looks, as etcd */
     EXPIRY_BATCH_MAX = 500,      /* per look: a thousand a second, as etcd */
     REPROPOSE_US = 5000000,      /* a revoke that was not applied by then is proposed again */
-    WAITING_MAX = 100000,        /* keepalives waiting for a revoke's outcome */
     FIELD_LEASE_REVOKE = 9,      /* InternalRaftRequest.lease_revoke */
     FIELD_ID = 1,
 };
 
-typedef struct {
-    msg_lease_ask_t ask;
-    actor_id_t from;
-} waiting_t;
-
-struct lease {
-    lease_cfg_t cfg;
-    metrics_t *metrics;
-    lease_table_t table;
-    uint64_t term; /* that this member leads; 0 = not the leader */
-    uint64_t next_expiry_us;
-    uint64_t applied_index;
-    bool listing;       /* a list of all leases is coming in; RESTORED ends it */
-    waiting_t *waiting; /* for the outcome of a revoke */
-    size_t waiting_count, waiting_capacity;
-    waiting_t *early; /* questions ahead of what has come in from the applier, in order */
-    size_t early_count, early_capacity;
-};
-
 lease_t *lease_new(const lease_cfg_t *cfg, metrics_t *metrics)
 {
+    assert(cfg->election_timeout_us > 0 && cfg->request_timeout_us > 0);
     lease_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
     self->metrics = metrics;
+    self->first_forward = cfg->first_forward;
     return self;
 }
 
@@ -56,8 +39,11 @@ static void lease_destroy(void **self_p)
     *self_p = NULL;
     if (self) {
         lease_table_deinit(&self->table);
-        free(self->waiting);
-        free(self->early);
+        questions_deinit(&self->asked);
+        questions_deinit(&self->confirming);
+        questions_deinit(&self->applying);
+        questions_deinit(&self->waiting);
+        free(self->forwards);
         free(self);
     }
 }
@@ -70,28 +56,6 @@ static uint64_t end_of(int64_t ttl_s, uint64_t now_us)
 
 /* ---- what the log says ---- */
 
-static void answer(const waiting_t *to, msg_lease_answer_t fields, outbox_t *out)
-{
-    msg_t *msg = msg_new(MSG_LEASE_ANSWER);
-    fields.req_id = to->ask.req_id;
-    fields.op = to->ask.op;
-    msg->u.lease_answer = fields;
-    outbox_put(out, to->from, &msg);
-}
-
-static void release_waiting(lease_t *self, int64_t id, outbox_t *out)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < self->waiting_count; i++) {
-        if (self->waiting[i].ask.id == id) {
-            answer(&self->waiting[i], (msg_lease_answer_t){.id = id}, out);
-        } else {
-            self->waiting[kept++] = self->waiting[i];
-        }
-    }
-    self->waiting_count = kept;
-}
-
 static void on_revoked(lease_t *self, int64_t id, outbox_t *out)
 {
     lease_entry_t *entry = lease_table_find(&self->table, id);
@@ -100,7 +64,7 @@ static void on_revoked(lease_t *self, int64_t id, outbox_t *out)
             metrics_add(self->metrics, METRIC_LEASES_EXPIRED, 1);
         }
         lease_table_remove(&self->table, entry);
-        release_waiting(self, id, out);
+        lease_release_waiting(self, id, out);
     }
 }
 
@@ -134,8 +98,7 @@ static void on_granted(lease_t *self, const lease_change_t *change, uint64_t now
 {
     lease_entry_t *entry = lease_table_find(&self->table, change->id);
     if (entry && entry->ttl_s != change->ttl_s) {
-        on_revoked(self, change->id,
-                   out); /* another one by the same id: we have not seen its end */
+        on_revoked(self, change->id, out); /* another one, by the same id */
         entry = NULL;
     }
     if (entry) {
@@ -168,38 +131,95 @@ static int by_deadline(const void *a, const void *b)
     return lease_entry_compare(*(lease_entry_t *const *)a, *(lease_entry_t *const *)b);
 }
 
-static void refresh_all(lease_t *self, uint64_t now_us)
+static lease_entry_t **sorted_by_deadline(const lease_table_t *table)
 {
-    lease_table_t old = self->table;
-    self->table = (lease_table_t){0};
-    if (old.count) { /* what ended first before ends first again among equal TTLs */
-        qsort(old.heap, old.count, sizeof(lease_entry_t *), by_deadline);
+    lease_entry_t **sorted = xmemdup(table->heap, table->count * sizeof(lease_entry_t *));
+    if (table->count) {
+        qsort(sorted, table->count, sizeof(lease_entry_t *), by_deadline);
     }
-    for (size_t i = 0; i < old.count; i++) {
-        lease_table_add(&self->table, old.heap[i]->id, old.heap[i]->ttl_s,
-                        end_of(old.heap[i]->ttl_s, now_us) + self->cfg.extend_us);
-    }
-    lease_table_deinit(&old);
+    return sorted;
 }
 
+/* Their full time again; what ended first before ends first again among equal TTLs. */
+static void refresh(lease_t *self, bool also_expiring, uint64_t now_us)
+{
+    lease_entry_t **sorted = sorted_by_deadline(&self->table);
+    for (size_t i = 0; i < self->table.count; i++) {
+        if (also_expiring || !sorted[i]->expiring) {
+            sorted[i]->expiring = false;
+            lease_table_move(&self->table, sorted[i],
+                             end_of(sorted[i]->ttl_s, now_us) + self->cfg.election_timeout_us);
+        }
+    }
+    free(sorted);
+}
+
+/* A revocation proposed in an earlier term is either below this term's first entry, and then applied before
+ * any question of this term is answered, or it is lost. */
 static void on_role(lease_t *self, const msg_role_t *role, uint64_t now_us, outbox_t *out)
 {
+    if (role->term != self->role.term || role->leader != self->role.leader) {
+        lease_return_forwards(self, out);
+    }
+    self->role = *role;
     uint64_t term = role->role == ROLE_LEADER ? role->term : 0;
     if (term == self->term) {
         return;
     }
+    lease_fail_questions(self, out);
     self->term = term;
+    self->suspended = false;
     if (term) {
-        refresh_all(self, now_us);
+        refresh(self, true, now_us);
         self->next_expiry_us = now_us + EXPIRY_INTERVAL_US;
+    }
+}
+
+/* ---- pauses ---- */
+
+/* The leader looks often enough to know a pause from a quiet time. */
+static uint64_t look_interval_us(const lease_t *self)
+{
+    uint64_t half_us = self->cfg.election_timeout_us / 2;
+    return half_us < EXPIRY_INTERVAL_US ? half_us : EXPIRY_INTERVAL_US;
+}
+
+static bool minds_pauses(const lease_t *self)
+{
+    return self->term && (self->table.count || self->asked.count || self->confirming.count ||
+                          self->applying.count || self->suspended);
+}
+
+static void mind_pause(lease_t *self, uint64_t now_us, outbox_t *out)
+{
+    if (!minds_pauses(self) || now_us - self->last_step_us <= self->cfg.election_timeout_us) {
         return;
     }
-    for (size_t i = 0; i < self->waiting_count; i++) {
-        answer(&self->waiting[i],
-               (msg_lease_answer_t){.id = self->waiting[i].ask.id, .error = API_LEADER_CHANGED},
-               out);
+    outbox_log(out, LEVEL_WARN, "leases: paused for longer than an election timeout",
+               "\"pause-us\":%" PRIu64 ",\"term\":%" PRIu64, now_us - self->last_step_us,
+               self->term);
+    lease_fail_questions(self, out);
+    self->suspended = true;
+    self->suspended_after = self->last_read;
+    self->next_expiry_us = now_us; /* ask at once */
+}
+
+/* In doubt, the replicator is asked now and then until it confirms, or a ROLE comes. */
+static bool looks_again(lease_t *self, uint64_t now_us)
+{
+    if (!self->suspended || now_us < self->next_expiry_us) {
+        return false;
     }
-    self->waiting_count = 0;
+    self->next_expiry_us = now_us + EXPIRY_INTERVAL_US;
+    return true;
+}
+
+/* A revocation on its way may still be applied: such a lease doesn't live again. */
+void lease_resume(lease_t *self, uint64_t now_us)
+{
+    self->suspended = false;
+    refresh(self, false, now_us);
+    self->next_expiry_us = now_us + EXPIRY_INTERVAL_US;
 }
 
 /* ---- expiry ---- */
@@ -236,9 +256,9 @@ static void propose_expired(lease_t *self, uint64_t now_us, outbox_t *out)
     msg_free(&msg);
 }
 
-static void on_tick(lease_t *self, uint64_t now_us, outbox_t *out)
+static void expire(lease_t *self, uint64_t now_us, outbox_t *out)
 {
-    if (self->term == 0 || now_us < self->next_expiry_us) {
+    if (self->term == 0 || self->suspended || now_us < self->next_expiry_us) {
         return;
     }
     self->next_expiry_us = now_us + EXPIRY_INTERVAL_US;
@@ -248,138 +268,134 @@ static void on_tick(lease_t *self, uint64_t now_us, outbox_t *out)
     }
 }
 
-/* ---- questions ---- */
+/* ---- answers ---- */
 
-static void keep_alive(lease_t *self, const waiting_t *ask, uint64_t now_us, outbox_t *out)
+static void keep_alive(lease_t *self, const question_t *question, uint64_t now_us, outbox_t *out)
 {
-    int64_t id = ask->ask.id;
-    lease_entry_t *entry = lease_table_find(&self->table, id);
+    lease_entry_t *entry = lease_table_find(&self->table, question->id);
     if (!entry) {
-        answer(ask, (msg_lease_answer_t){.id = id}, out);
-        return;
+        lease_answer(self, question, (msg_lease_answer_t){0}, out);
+    } else if (entry->expiring || entry->deadline_us <= now_us) {
+        lease_queue(self, &self->waiting, question, out);
+    } else {
+        lease_table_move(&self->table, entry, end_of(entry->ttl_s, now_us));
+        metrics_add(self->metrics, METRIC_LEASES_RENEWED, 1);
+        lease_answer(self, question,
+                     (msg_lease_answer_t){.ttl_s = entry->ttl_s, .granted_ttl_s = entry->ttl_s},
+                     out);
     }
-    if (entry->expiring || entry->deadline_us <= now_us) {
-        if (self->waiting_count == WAITING_MAX) {
-            answer(ask, (msg_lease_answer_t){.id = id, .error = API_TOO_MANY_REQUESTS}, out);
-            return;
-        }
-        self->waiting = xgrow(self->waiting, &self->waiting_capacity, self->waiting_count + 1,
-                              sizeof *self->waiting);
-        self->waiting[self->waiting_count++] = *ask;
-        return;
-    }
-    lease_table_move(&self->table, entry, end_of(entry->ttl_s, now_us));
-    metrics_add(self->metrics, METRIC_LEASES_RENEWED, 1);
-    answer(ask,
-           (msg_lease_answer_t){.id = id, .ttl_s = entry->ttl_s, .granted_ttl_s = entry->ttl_s},
-           out);
 }
 
-static void time_to_live(lease_t *self, const waiting_t *ask, uint64_t now_us, outbox_t *out)
+static void time_to_live(lease_t *self, const question_t *question, uint64_t now_us, outbox_t *out)
 {
-    msg_lease_answer_t fields = {.id = ask->ask.id, .ttl_s = -1};
-    const lease_entry_t *entry = lease_table_find(&self->table, ask->ask.id);
+    msg_lease_answer_t fields = {.ttl_s = -1};
+    const lease_entry_t *entry = lease_table_find(&self->table, question->id);
     if (entry) {
         bool over = entry->expiring || entry->deadline_us <= now_us;
         fields.granted_ttl_s = entry->ttl_s;
         fields.ttl_s = over ? 0 : (int64_t)((entry->deadline_us - now_us) / 1000000u);
     }
-    answer(ask, fields, out);
+    lease_answer(self, question, fields, out);
 }
 
-static void list(lease_t *self, const waiting_t *ask, outbox_t *out)
+static void list(lease_t *self, const question_t *question, outbox_t *out)
 {
     size_t count = self->table.count;
     msg_lease_answer_t fields = {.ids = xcalloc(count, sizeof(int64_t)), .id_count = count};
-    if (count) {
-        lease_entry_t **sorted = xmemdup(self->table.heap, count * sizeof(lease_entry_t *));
-        qsort(sorted, count, sizeof(lease_entry_t *), by_deadline);
-        for (size_t i = 0; i < count; i++) {
-            fields.ids[i] = sorted[i]->id;
-        }
-        free(sorted);
+    lease_entry_t **sorted = sorted_by_deadline(&self->table);
+    for (size_t i = 0; i < count; i++) {
+        fields.ids[i] = sorted[i]->id;
     }
-    answer(ask, fields, out);
+    free(sorted);
+    lease_answer(self, question, fields, out);
 }
 
-static void answer_now(lease_t *self, const waiting_t *ask, uint64_t now_us, outbox_t *out)
+void lease_answer_now(lease_t *self, const question_t *question, uint64_t now_us, outbox_t *out)
 {
-    if (self->term == 0) {
-        answer(ask, (msg_lease_answer_t){.id = ask->ask.id, .error = API_NO_LEADER}, out);
-        return;
-    }
-    switch (ask->ask.op) {
-    case LEASE_OP_KEEPALIVE: keep_alive(self, ask, now_us, out); break;
-    case LEASE_OP_TIME_TO_LIVE: time_to_live(self, ask, now_us, out); break;
-    case LEASE_OP_LIST: list(self, ask, out); break;
+    switch (question->op) {
+    case LEASE_OP_KEEPALIVE: keep_alive(self, question, now_us, out); break;
+    case LEASE_OP_TIME_TO_LIVE: time_to_live(self, question, now_us, out); break;
+    case LEASE_OP_LIST: list(self, question, out); break;
     default: assert(!"an unknown lease operation");
     }
 }
 
-static void on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out)
+void lease_answer(lease_t *self, const question_t *question, msg_lease_answer_t answer,
+                  outbox_t *out)
 {
-    waiting_t ask = {.ask = msg->u.lease_ask, .from = msg->from};
-    if (self->early_count == 0 && !self->listing && ask.ask.applied_index <= self->applied_index) {
-        answer_now(self, &ask, now_us, out);
+    if (question->from == ACTOR_PEER) {
+        lease_reply(self, question, &answer, out);
         return;
     }
-    if (self->early_count == WAITING_MAX) {
-        answer(&ask, (msg_lease_answer_t){.id = ask.ask.id, .error = API_TOO_MANY_REQUESTS}, out);
-        return;
-    }
-    self->early =
-        xgrow(self->early, &self->early_capacity, self->early_count + 1, sizeof *self->early);
-    self->early[self->early_count++] = ask;
-}
-
-static void on_applied(lease_t *self, uint64_t index, uint64_t now_us, outbox_t *out)
-{
-    self->applied_index = index;
-    size_t ready = 0;
-    while (ready < self->early_count && self->early[ready].ask.applied_index <= index) {
-        answer_now(self, &self->early[ready++], now_us, out);
-    }
-    self->early_count -= ready;
-    if (ready) {
-        memmove(self->early, self->early + ready, self->early_count * sizeof *self->early);
-    }
+    msg_t *msg = msg_new(MSG_LEASE_ANSWER);
+    answer.req_id = question->req_id;
+    answer.op = question->op;
+    answer.id = question->id;
+    msg->u.lease_answer = answer;
+    outbox_put(out, question->from, &msg);
 }
 
 /* ---- the core ---- */
 
-static void lease_step(void *context, const step_in_t *in, outbox_t *out)
+static void on_applied(lease_t *self, uint64_t index, uint64_t now_us, outbox_t *out)
 {
-    lease_t *self = context;
-    if (!in->msg) {
-        on_tick(self, in->now_us, out);
-        return;
-    }
-    switch (in->msg->kind) {
-    case MSG_LEASE_APPLIED:
-        on_lease_applied(self, &in->msg->u.lease_applied, in->now_us, out);
-        break;
-    case MSG_ROLE: on_role(self, &in->msg->u.role, in->now_us, out); break;
-    case MSG_LEASE_ASK: on_ask(self, in->msg, in->now_us, out); break;
+    self->applied_index = index;
+    lease_release_applied(self, now_us, out);
+}
+
+static void handle(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out)
+{
+    switch (msg->kind) {
+    case MSG_LEASE_APPLIED: on_lease_applied(self, &msg->u.lease_applied, now_us, out); break;
+    case MSG_ROLE: on_role(self, &msg->u.role, now_us, out); break;
+    case MSG_LEASE_ASK: lease_on_ask(self, msg, now_us, out); break;
+    case MSG_PEER: lease_on_peer(self, &msg->u.peer, out); break;
+    case MSG_READ_AT: lease_on_read_at(self, &msg->u.read, now_us, out); break;
+    case MSG_READ_FAIL: lease_on_read_fail(self, &msg->u.read, out); break;
     case MSG_REJECTED:
     case MSG_UNKNOWN: break; /* the lease stays due; REPROPOSE_US brings it up again */
-    case MSG_APPLIED: on_applied(self, in->msg->u.applied.index, in->now_us, out); break;
+    case MSG_APPLIED: on_applied(self, msg->u.applied.index, now_us, out); break;
     case MSG_RESTORED:
         end_list(self, out);
-        on_applied(self, in->msg->u.restored.index, in->now_us, out);
+        on_applied(self, msg->u.restored.index, now_us, out);
         break;
     case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to lease");
     }
 }
 
+static void lease_step(void *context, const step_in_t *in, outbox_t *out)
+{
+    lease_t *self = context;
+    mind_pause(self, in->now_us, out);
+    if (in->msg) {
+        handle(self, in->msg, in->now_us, out);
+    } else {
+        expire(self, in->now_us, out);
+        lease_mind_forwards(self, in->now_us, out);
+        lease_ask_read(self, looks_again(self, in->now_us), out);
+    }
+    self->last_step_us = in->now_us;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t lease_deadline(const void *context)
 {
     const lease_t *self = context;
-    const lease_entry_t *first = lease_table_first(&self->table);
-    if (self->term == 0 || !first) {
-        return DEADLINE_NONE;
+    uint64_t due_us = lease_forward_deadline(self);
+    if (!minds_pauses(self)) {
+        return due_us;
     }
-    return first->deadline_us > self->next_expiry_us ? first->deadline_us : self->next_expiry_us;
+    due_us = min_u64(due_us, self->last_step_us + look_interval_us(self));
+    const lease_entry_t *first = lease_table_first(&self->table);
+    if (self->suspended || (first && first->deadline_us <= self->next_expiry_us)) {
+        return min_u64(due_us, self->next_expiry_us);
+    }
+    return first ? min_u64(due_us, first->deadline_us) : due_us;
 }
 
 const core_ops_t lease_ops = {

@@ -9,9 +9,9 @@
 #include "membership.pb-c.h"
 #include "messages/xalloc.h"
 
-metrics_t metrics;
+metrics_t et_metrics;
 
-bytes_t *members_of(const uint64_t *ids)
+bytes_t *et_members_of(const uint64_t *ids)
 {
     Quoral__ConfigurationMember members[8];
     Quoral__ConfigurationMember *pointers[8];
@@ -30,7 +30,7 @@ bytes_t *members_of(const uint64_t *ids)
     return bytes;
 }
 
-rig_t rig_with(bytes_t *members, const election_cfg_t *changes)
+et_rig_t et_rig_with(bytes_t *members, const election_cfg_t *changes)
 {
     election_cfg_t cfg = *changes;
     cfg.member_id = 1;
@@ -39,26 +39,26 @@ rig_t rig_with(bytes_t *members, const election_cfg_t *changes)
     cfg.heartbeat_us = HEARTBEAT;
     cfg.election_timeout_us = TIMEOUT;
     cfg.seed = cfg.seed ? cfg.seed : 1;
-    rig_t rig = {.members = members, .last_term = 3, .last_index = 10};
-    rig.core = core_test_new(ACTOR_ELECTION, &election_ops, election_new(&cfg, &metrics));
+    et_rig_t rig = {.members = members, .last_term = 3, .last_index = 10};
+    rig.core = core_test_new(ACTOR_ELECTION, &election_ops, election_new(&cfg, &et_metrics));
     core_test_flush(&rig.core);
     return rig;
 }
 
-rig_t rig_of(bytes_t *members)
+et_rig_t et_rig_of(bytes_t *members)
 {
     election_cfg_t cfg = {.pre_vote = true};
-    return rig_with(members, &cfg);
+    return et_rig_with(members, &cfg);
 }
 
-void rig_end(rig_t *rig)
+void et_rig_end(et_rig_t *rig)
 {
     core_test_end(&rig->core);
     bytes_unref(&rig->members);
 }
 
 /* The next message that is no ROLE, or NULL. */
-static msg_t *take(rig_t *rig, actor_id_t *to)
+static msg_t *take(et_rig_t *rig, actor_id_t *to)
 {
     msg_t *msg = NULL;
     while ((msg = core_test_take(&rig->core, to)) && msg->kind == MSG_ROLE) {
@@ -67,7 +67,7 @@ static msg_t *take(rig_t *rig, actor_id_t *to)
     return msg;
 }
 
-msg_t *expect(rig_t *rig, msg_kind_t kind)
+msg_t *et_expect(et_rig_t *rig, msg_kind_t kind)
 {
     actor_id_t to = ACTOR_NONE;
     msg_t *msg = take(rig, &to);
@@ -76,14 +76,14 @@ msg_t *expect(rig_t *rig, msg_kind_t kind)
     return msg;
 }
 
-void expect_term(rig_t *rig, msg_kind_t kind, uint64_t term)
+void et_expect_term(et_rig_t *rig, msg_kind_t kind, uint64_t term)
 {
-    msg_t *msg = expect(rig, kind);
+    msg_t *msg = et_expect(rig, kind);
     assert_int_equal(msg->u.term.term, term);
     msg_free(&msg);
 }
 
-void expect_nothing(rig_t *rig)
+void et_expect_nothing(et_rig_t *rig)
 {
     actor_id_t to = ACTOR_NONE;
     msg_t *msg = take(rig, &to);
@@ -94,7 +94,7 @@ void expect_nothing(rig_t *rig)
     }
 }
 
-msg_role_t expect_role(rig_t *rig)
+msg_role_t et_expect_role(et_rig_t *rig)
 {
     actor_id_t to = ACTOR_NONE;
     msg_role_t role = {0};
@@ -112,7 +112,7 @@ msg_role_t expect_role(rig_t *rig)
     return role;
 }
 
-void answer_position(rig_t *rig, msg_t **question_p)
+void et_answer_position(et_rig_t *rig, msg_t **question_p)
 {
     msg_t *msg = msg_new((*question_p)->kind == MSG_FENCE ? MSG_FENCED : MSG_POS);
     msg->u.position = (msg_position_t){.seq = (*question_p)->u.fence.seq,
@@ -124,46 +124,46 @@ void answer_position(rig_t *rig, msg_t **question_p)
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 
-void answer_query(rig_t *rig)
+void et_answer_query(et_rig_t *rig)
 {
-    msg_t *query = expect(rig, MSG_QUERY_POS);
-    answer_position(rig, &query);
+    msg_t *query = et_expect(rig, MSG_QUERY_POS);
+    et_answer_position(rig, &query);
 }
 
-void answer_fence(rig_t *rig, uint64_t term)
+void et_answer_fence(et_rig_t *rig, uint64_t term)
 {
-    msg_t *fence = expect(rig, MSG_FENCE);
+    msg_t *fence = et_expect(rig, MSG_FENCE);
     assert_int_equal(fence->u.fence.term, term);
-    answer_position(rig, &fence);
+    et_answer_position(rig, &fence);
 }
 
-void answer_hardstate(rig_t *rig, uint64_t term, uint64_t vote)
+void et_answer_hardstate(et_rig_t *rig, uint64_t term, uint64_t vote)
 {
-    msg_t *hardstate = expect(rig, MSG_HARDSTATE);
+    msg_t *hardstate = et_expect(rig, MSG_HARDSTATE);
     assert_int_equal(hardstate->u.hardstate.term, term);
     assert_int_equal(hardstate->u.hardstate.vote, vote);
-    expect_nothing(rig); /* no OPEN, no vote, no candidacy yet */
+    et_expect_nothing(rig); /* no OPEN, no vote, no candidacy yet */
     msg_t *durable = msg_new(MSG_HS_DURABLE);
     durable->u.hardstate = hardstate->u.hardstate;
     msg_free(&hardstate);
     core_test_send(&rig->core, ACTOR_WAL_WRITER, &durable);
 }
 
-void change_term(rig_t *rig, uint64_t term, uint64_t vote)
+void et_change_term(et_rig_t *rig, uint64_t term, uint64_t vote)
 {
-    answer_fence(rig, term);
-    answer_hardstate(rig, term, vote);
-    expect_term(rig, MSG_OPEN, term);
+    et_answer_fence(rig, term);
+    et_answer_hardstate(rig, term, vote);
+    et_expect_term(rig, MSG_OPEN, term);
 }
 
-void tell(rig_t *rig, msg_kind_t kind, uint64_t term, uint64_t member)
+void et_tell(et_rig_t *rig, msg_kind_t kind, uint64_t term, uint64_t member)
 {
     msg_t *msg = msg_new(kind);
     msg->u.term = (msg_term_t){.term = term, .member = member};
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 
-void tell_members(rig_t *rig, bytes_t *members)
+void et_tell_members(et_rig_t *rig, bytes_t *members)
 {
     bytes_unref(&rig->members);
     rig->members = members;
@@ -172,37 +172,37 @@ void tell_members(rig_t *rig, bytes_t *members)
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 
-void tell_disk(rig_t *rig, msg_kind_t kind)
+void et_tell_disk(et_rig_t *rig, msg_kind_t kind)
 {
     msg_t *msg = msg_new(kind);
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 
-void send_peer(rig_t *rig, uint64_t member, peer_msg_t *content)
+void et_send_peer(et_rig_t *rig, uint64_t member, peer_msg_t *content)
 {
     msg_t *msg = msg_new(MSG_PEER);
     msg->u.peer = (msg_peer_t){.member = member, .content = content};
     core_test_send(&rig->core, ACTOR_PEER, &msg);
 }
 
-void request(rig_t *rig, peer_kind_t kind, uint64_t member, uint64_t term, int longer)
+void et_request(et_rig_t *rig, peer_kind_t kind, uint64_t member, uint64_t term, int longer)
 {
     peer_msg_t *content = peer_msg_new(kind, term);
     content->u.vote_request.last_term = rig->last_term;
     content->u.vote_request.last_index = (uint64_t)((int64_t)rig->last_index + longer);
-    send_peer(rig, member, content);
+    et_send_peer(rig, member, content);
 }
 
-void answer(rig_t *rig, peer_kind_t kind, uint64_t member, uint64_t term, bool granted)
+void et_answer(et_rig_t *rig, peer_kind_t kind, uint64_t member, uint64_t term, bool granted)
 {
     peer_msg_t *content = peer_msg_new(kind, term);
     content->u.vote.granted = granted;
-    send_peer(rig, member, content);
+    et_send_peer(rig, member, content);
 }
 
-peer_msg_t expect_peer(rig_t *rig, uint64_t member, peer_kind_t kind, uint64_t term)
+peer_msg_t et_expect_peer(et_rig_t *rig, uint64_t member, peer_kind_t kind, uint64_t term)
 {
-    msg_t *msg = expect(rig, MSG_PEER);
+    msg_t *msg = et_expect(rig, MSG_PEER);
     peer_msg_t content = *msg->u.peer.content;
     assert_int_equal(msg->u.peer.member, member);
     assert_string_equal(peer_kind_name(content.kind), peer_kind_name(kind));
@@ -211,44 +211,44 @@ peer_msg_t expect_peer(rig_t *rig, uint64_t member, peer_kind_t kind, uint64_t t
     return content;
 }
 
-uint64_t deadline(const rig_t *rig)
+uint64_t et_deadline(const et_rig_t *rig)
 {
     return election_ops.deadline(rig->core.core);
 }
 
-void wake_at(rig_t *rig, uint64_t now_us)
+void et_wake_at(et_rig_t *rig, uint64_t now_us)
 {
     rig->core.now_us = now_us;
     core_test_flush(&rig->core);
 }
 
-void time_out(rig_t *rig)
+void et_time_out(et_rig_t *rig)
 {
-    assert_true(deadline(rig) <= rig->core.now_us + 2 * TIMEOUT);
-    wake_at(rig, rig->core.now_us + 2 * TIMEOUT);
+    assert_true(et_deadline(rig) <= rig->core.now_us + 2 * TIMEOUT);
+    et_wake_at(rig, rig->core.now_us + 2 * TIMEOUT);
 }
 
-void poll_votes(rig_t *rig)
+void et_poll_votes(et_rig_t *rig)
 {
-    time_out(rig);
-    answer_query(rig);
+    et_time_out(rig);
+    et_answer_query(rig);
 }
 
-void stand(rig_t *rig)
+void et_stand(et_rig_t *rig)
 {
-    poll_votes(rig);
-    expect_peer(rig, 2, PEER_REQ_PREVOTE, 5);
-    expect_peer(rig, 3, PEER_REQ_PREVOTE, 5);
-    answer(rig, PEER_PREVOTE, 3, 5, true);
-    change_term(rig, 5, 1);
-    expect_peer(rig, 2, PEER_REQ_VOTE, 5);
-    expect_peer(rig, 3, PEER_REQ_VOTE, 5);
+    et_poll_votes(rig);
+    et_expect_peer(rig, 2, PEER_REQ_PREVOTE, 5);
+    et_expect_peer(rig, 3, PEER_REQ_PREVOTE, 5);
+    et_answer(rig, PEER_PREVOTE, 3, 5, true);
+    et_change_term(rig, 5, 1);
+    et_expect_peer(rig, 2, PEER_REQ_VOTE, 5);
+    et_expect_peer(rig, 3, PEER_REQ_VOTE, 5);
 }
 
-void lead(rig_t *rig)
+void et_lead(et_rig_t *rig)
 {
-    stand(rig);
-    answer(rig, PEER_VOTE, 2, 5, true);
-    expect_term(rig, MSG_LEAD, 5);
-    expect_nothing(rig);
+    et_stand(rig);
+    et_answer(rig, PEER_VOTE, 2, 5, true);
+    et_expect_term(rig, MSG_LEAD, 5);
+    et_expect_nothing(rig);
 }

@@ -28,6 +28,7 @@ enum {
     SEGMENT_BYTES = 65536,
     HEARTBEAT_US = 100000,
     ELECTION_TIMEOUT_US = 1000000,
+    REQUEST_TIMEOUT_US = 7000000,
     STEPS_MAX = 1000000, /* of one run to rest: more is a loop */
 };
 
@@ -226,7 +227,9 @@ static peer_t *make_peer(virtual_node_t *self, uint64_t origin)
 
 static void add_others(virtual_node_t *self, uint64_t origin)
 {
-    lease_cfg_t lease = {.extend_us = ELECTION_TIMEOUT_US};
+    lease_cfg_t lease = {.election_timeout_us = ELECTION_TIMEOUT_US,
+                         .request_timeout_us = REQUEST_TIMEOUT_US,
+                         .first_forward = origin};
     watch_cfg_t watch = {
         .progress_notify_us = 600000000, .stream_bytes_max = 65536, .total_bytes_max = 1 << 20};
     api_cfg_t api = {.cluster_id = CLUSTER_ID,
@@ -235,7 +238,7 @@ static void add_others(virtual_node_t *self, uint64_t origin)
                      .name = "one",
                      .max_request_bytes = 1572864,
                      .max_txn_ops = 128,
-                     .request_timeout_us = 7000000,
+                     .request_timeout_us = REQUEST_TIMEOUT_US,
                      .progress_notify_us = 600000000,
                      .lease_ttl_min_s = 2,
                      .seed = self->seed};
