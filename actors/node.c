@@ -252,6 +252,7 @@ static void add_consensus(node_t *self, uint64_t applied)
     };
     replicator_cfg_t replicator_cfg = {
         .member_id = log->identity.member_id,
+        .incarnation = self->origin,
         .term = log->term,
         .commit = log->commit,
         .applied = applied,

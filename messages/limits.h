@@ -27,7 +27,11 @@
     (1u << 20)                         /* of one append to a follower, unless one entry is larger */
 #define LIMIT_PEER_INFLIGHT_APPENDS 64 /* appends a follower has not acknowledged yet */
 #define LIMIT_PEER_INFLIGHT_BYTES                                                                  \
-    (16u << 20) /* and their entries: a fast link's delay times its rate */
+    (16u << 20)                      /* and their entries: a fast link's delay times its rate */
+#define LIMIT_FORWARDED       100000 /* proposals at the leader without an answer; as LIMIT_CALLS */
+#define LIMIT_FORWARDED_READS 1024 /* questions of followers that wait for a round at the leader */
+#define LIMIT_FORWARD_ORIGINS                                                                      \
+    256 /* runs of members whose forwards a leader tells apart in a term */
 #define LIMIT_LOG_SNAPSHOT_BYTES                                                                   \
     (256u << 20) /* log kept while a snapshot is on its way; above, that one was for nothing */
 #define LIMIT_TERM                                                                                 \

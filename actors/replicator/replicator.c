@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "actors/core/table.h"
 #include "actors/replicator/replicator_state.h"
 #include "messages/xalloc.h"
 
@@ -34,6 +35,9 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     self->delivered = cfg->applied;
     self->unapplied_bytes = raft_log_bytes_above(&self->log, self->applied);
     self->lsn = cfg->last_lsn;
+    self->forward_id = hash_u64(cfg->incarnation) / 2; /* far from those of any other run */
+    self->asked_id = self->forward_id;
+    self->answered_id = self->forward_id;
     assert(self->commit <= self->durable);
     self->cfg.entries = NULL;
     self->cfg.configuration = NULL;
@@ -49,6 +53,8 @@ static void replicator_destroy(void **self_p)
         configuration_deinit(&self->configuration);
         free(self->inflight);
         free(self->pending.items);
+        free(self->forwarded.items);
+        free(self->origins);
         free(self->reads);
         free(self->followers);
         free(self->counted);
@@ -94,6 +100,11 @@ static void on_peer(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
     case PEER_HEARTBEAT: replicator_on_heartbeat(self, peer, out); break;
     case PEER_APPEND_ACK: replicator_on_append_ack(self, peer, out); break;
     case PEER_HB_ACK: replicator_on_heartbeat_ack(self, peer, out); break;
+    case PEER_PROPOSE_FWD: replicator_on_forward(self, peer, out); break;
+    case PEER_PROPOSE_ACK:
+    case PEER_PROPOSE_REJ: replicator_on_forward_reply(self, peer, out); break;
+    case PEER_READ_FWD: replicator_on_read_forward(self, peer, out); break;
+    case PEER_READ_FWD_AT: replicator_on_read_answer(self, peer, out); break;
     default: replicator_complain(self, peer, "a message that is not for the log", out);
     }
 }
@@ -127,7 +138,8 @@ static void end_of_burst(replicator_t *self, outbox_t *out)
         replicator_follow(self, out);
     }
     replicator_check_stall(self, out);
-    metrics_set(self->metrics, METRIC_PROPOSALS_PENDING, self->pending.count);
+    metrics_set(self->metrics, METRIC_PROPOSALS_PENDING,
+                self->pending.count + self->forwarded.count);
 }
 
 static void replicator_step(void *context, const step_in_t *in, outbox_t *out)

@@ -194,7 +194,8 @@ void replicator_follow(replicator_t *self, outbox_t *out)
     } else if (self->heartbeat_ack_due && outbox_room(out, ACTOR_PEER)) {
         acknowledge_heartbeat(self, out);
     }
+    replicator_ask_reads(self, out);
     if (self->now_us >= replicator_leader_due_us(self)) {
-        self->leader = 0; /* silent for so long: nobody here waits for it any more */
+        replicator_lose_leader(self, out); /* silent for too long */
     }
 }

@@ -204,6 +204,7 @@ void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
         }
         send_appends(self, follower, out);
     }
+    replicator_say_taken(self, out);
 }
 
 /* ---- answers ---- */

@@ -5,6 +5,7 @@
  *   replicator_disk.c      what is on its way to the log's disk, and what it replaces
  *   replicator_store.c     what is committed, towards the store; what is kept in memory
  *   replicator_propose.c   proposals, and who waits for them
+ *   replicator_forward.c   proposals on their way to the leader of another member
  *   replicator_leader.c    followers: appends, heartbeats, acknowledgements, commit
  *   replicator_follower.c  what the leader says
  *   replicator_reads.c     read indexes
@@ -34,22 +35,45 @@ typedef struct {
     bool is_superseded; /* a later record replaces a part of it */
 } inflight_t;
 
-/* A proposal in the log whose fate is open: who must hear if leadership ends first. */
+/* Proposals that came together: from an actor of this member, or forwarded by another one. */
 typedef struct {
-    uint64_t index, req_id;
-    actor_id_t from;
+    actor_id_t from;              /* ACTOR_PEER: forwarded */
+    uint64_t member, incarnation; /* by whom, */
+    uint64_t id;                  /* and its name for it */
+    proposal_t *items;
+    size_t count;
+} batch_t;
+
+/* A proposal whose fate is open: who must hear if the leader is lost first. */
+typedef struct {
+    uint64_t index; /* settled when that is delivered; 0 = not known yet */
+    uint64_t id;    /* of the batch it was forwarded in, 0 = it was not */
+    uint64_t req_id;
+    actor_id_t from; /* ACTOR_NONE: nobody waits any more */
+    size_t bytes;
 } pending_t;
 
 /* First in, first out; the array moves down when half of it is used up. */
 typedef struct {
     pending_t *items;
     size_t head, count, capacity;
+    size_t indexed; /* how many from the head have an index */
 } pending_queue_t;
 
+/* Whose forwards were taken in the fenced term, up to which id: none is taken twice. */
 typedef struct {
-    uint64_t read_id;
+    uint64_t member, incarnation;
+    uint64_t last_id;
+    uint64_t acked_id, acked_index; /* to be said at the end of the burst; 0 = nothing */
+} origin_t;
+
+typedef struct {
+    uint64_t read_id; /* of `from`, or the name `member` has for it */
     actor_id_t from;
-    uint64_t round; /* leader: confirmed by this one or a later one */
+    uint64_t member; /* 0 = an actor of this member */
+    uint64_t
+        round; /* leader: confirmed by this one or a later one; follower: answered by this READ_FWD
+                      * or a later one */
 } waiting_read_t;
 
 struct replicator {
@@ -82,9 +106,19 @@ struct replicator {
     size_t unapplied_bytes; /* of entries above `applied`: proposals are refused above the limit */
 
     /* Who waits. */
-    pending_queue_t pending;
+    pending_queue_t pending;   /* in this log */
+    pending_queue_t forwarded; /* to the leader */
+    size_t forwarded_bytes;
+    uint64_t forward_id; /* the last one used */
     waiting_read_t *reads;
     size_t read_count, read_capacity;
+    uint64_t asked_id; /* the last READ_FWD */
+    uint64_t asked_us;
+    uint64_t answered_id;
+
+    /* Of the fenced term. */
+    origin_t *origins;
+    size_t origin_count, origin_next;
 
     /* Of one who follows in the open term. */
     uint64_t leader;      /* 0 = not heard of */
@@ -118,6 +152,8 @@ void replicator_on_open(replicator_t *self, uint64_t term);
 void replicator_on_lead(replicator_t *self, uint64_t term, outbox_t *out);
 /* The term that is led ends here; who waits is told. */
 void replicator_stop_leading(replicator_t *self, outbox_t *out);
+/* Nobody is known to lead the open term, or nobody any more; who waits for it is told. */
+void replicator_lose_leader(replicator_t *self, outbox_t *out);
 /* May what a member says be listened to? Tells election of a higher term, and the member of a lower one. */
 bool replicator_term_is_open(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_report(replicator_t *self, msg_kind_t kind, uint64_t term, uint64_t member,
@@ -139,15 +175,40 @@ void replicator_on_applied(replicator_t *self, const msg_applied_t *applied);
 void replicator_raise_commit(replicator_t *self, uint64_t index);
 
 /* ---- replicator_propose.c ---- */
-void replicator_on_propose(replicator_t *self, const msg_t *msg, outbox_t *out);
-void replicator_settle_pending(replicator_t *self);
-void replicator_give_up_pending(replicator_t *self, outbox_t *out);
+void replicator_on_propose(replicator_t *self, msg_t *msg, outbox_t *out);
+/* Appends, forwards or refuses. Takes the items. */
+void replicator_submit(replicator_t *self, batch_t *batch, outbox_t *out);
+/* It never entered the log. Takes the items. */
+void replicator_refuse(replicator_t *self, batch_t *batch, api_error_t error, outbox_t *out);
+void replicator_push_pending(pending_queue_t *queue, const pending_t *proposal);
+/* What is delivered is settled: the store answers it. Returns how many bytes that were. */
+size_t replicator_settle(pending_queue_t *queue, uint64_t delivered);
+/* Tells of each that it may or may not be committed, and forgets it. */
+void replicator_give_up(pending_queue_t *queue, outbox_t *out);
+/* One message to each actor about its proposals among these. */
+void replicator_tell_fate(msg_kind_t kind, const pending_t *items, size_t count, api_error_t error,
+                          outbox_t *out);
+
+/* ---- replicator_forward.c ---- */
+void replicator_forward(replicator_t *self, batch_t *batch, outbox_t *out);
+void replicator_on_forward(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+/* A forwarded batch is in the log now, its last entry at the end of it. */
+void replicator_taken(replicator_t *self, const batch_t *batch);
+void replicator_say_taken(replicator_t *self, outbox_t *out);
+void replicator_give_up_forwarded(replicator_t *self, outbox_t *out);
 
 /* ---- replicator_reads.c ---- */
 void replicator_on_read(replicator_t *self, const msg_t *msg, outbox_t *out);
+void replicator_on_read_forward(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_read_answer(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_fail_reads(replicator_t *self, api_error_t error, outbox_t *out);
-/* Answers what is confirmed and begins a round for what has come since. True: followers must hear of it. */
+/* Leader: answers what is confirmed and begins a round for what has come since. True: followers must hear
+ * of it. */
 bool replicator_confirm_reads(replicator_t *self, outbox_t *out);
+/* Follower: asks the leader for what has come since, and again for what got lost. */
+void replicator_ask_reads(replicator_t *self, outbox_t *out);
+uint64_t replicator_reads_due_us(const replicator_t *self);
 
 /* ---- replicator_members.c ---- */
 /* The log's newest configuration has changed. */

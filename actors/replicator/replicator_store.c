@@ -25,9 +25,10 @@ void replicator_deliver(replicator_t *self, outbox_t *out)
             entries_append(entries, raft_log_at(&self->log, ++self->delivered));
         }
         msg->u.committed.commit = self->commit;
-        replicator_settle_pending(self);
         outbox_put(out, ACTOR_APPLIER, &msg);
     }
+    replicator_settle(&self->pending, self->delivered);
+    self->forwarded_bytes -= replicator_settle(&self->forwarded, self->delivered);
 }
 
 /* Keeps what slow followers may still need, within the bound on memory. */

@@ -36,17 +36,18 @@ void replicator_stop_leading(replicator_t *self, outbox_t *out)
     }
     self->lead = 0;
     self->follower_count = 0;
-    replicator_give_up_pending(self, out);
+    replicator_give_up(&self->pending, out);
     replicator_fail_reads(self, API_LEADER_CHANGED, out);
 }
 
-/* What was heard from a leader of a lower term is over. */
-static void stop_following(replicator_t *self, outbox_t *out)
+void replicator_lose_leader(replicator_t *self, outbox_t *out)
 {
     self->leader = 0;
     self->ack_due = false;
     self->heartbeat_ack_due = false;
+    self->answered_id = self->asked_id; /* no answer comes any more */
     replicator_fail_reads(self, API_LEADER_CHANGED, out);
+    replicator_give_up_forwarded(self, out);
 }
 
 /* FENCED is the linearization point of a term change: from here on nothing of a lower term is taken. */
@@ -54,9 +55,11 @@ void replicator_on_fence(replicator_t *self, const msg_fence_t *fence, outbox_t 
 {
     if (fence->term > self->fence) {
         replicator_stop_leading(self, out);
-        stop_following(self, out);
+        replicator_lose_leader(self, out);
         self->fence = fence->term;
         self->bounced = 0;
+        self->origin_count = 0;
+        self->origin_next = 0;
     }
     assert(self->lead == 0 || self->lead == self->fence);
     replicator_send_position(self, MSG_FENCED, fence, out);
@@ -76,7 +79,7 @@ void replicator_on_lead(replicator_t *self, uint64_t term, outbox_t *out)
     if (term != self->fence || term != self->open || self->led >= term) {
         return; /* overtaken by a newer fence, or an old story */
     }
-    stop_following(self, out); /* nobody: else two would lead the term */
+    replicator_lose_leader(self, out); /* nobody: else two would lead the term */
     self->lead = term;
     self->led = term;
     self->lead_first = raft_log_last_index(&self->log) + 1;

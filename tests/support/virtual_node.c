@@ -192,6 +192,7 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
                                .election_timeout_us = ELECTION_TIMEOUT_US,
                                .seed = self->seed + self->starts};
     replicator_cfg_t replicator = {.member_id = MEMBER_ID,
+                                   .incarnation = self->seed * 1000 + self->starts,
                                    .term = log->term,
                                    .commit = log->commit,
                                    .applied = applied,
