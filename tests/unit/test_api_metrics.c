@@ -227,7 +227,7 @@ static void a_transaction_that_only_reads_has_its_own_name(void **state)
 static void reads_that_time_out_together_are_one_slow_read_index(void **state)
 {
     api_rig_t *rig = *state;
-    uint64_t slow = METRIC_READ_INDEXES_SLOW;
+    const metric_t slow = METRIC_READ_INDEXES_SLOW;
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     request.key = rig_text("a");
     api_rig_send(rig, api_rig_begin(rig, METHOD_RANGE), &request);
