@@ -47,6 +47,7 @@ struct node {
     node_pages_t pages;
     const char **client_urls;
     uint64_t origin;
+    uint64_t incarnation; /* when the process started: peers tell it from its earlier self */
 };
 
 /* Cores log through their outbox and do not know where they stand in a file: the line names the actor. */
@@ -252,7 +253,7 @@ static void add_consensus(node_t *self, uint64_t applied)
     };
     replicator_cfg_t replicator_cfg = {
         .member_id = log->identity.member_id,
-        .incarnation = self->origin,
+        .incarnation = self->incarnation,
         .term = log->term,
         .commit = log->commit,
         .applied = applied,
@@ -319,7 +320,7 @@ static void add_peer(node_t *self)
     bytes_t *urls = peer_urls(&self->options->advertise_peer);
     peer_cfg_t cfg = {.cluster_id = log->identity.cluster_id,
                       .member_id = log->identity.member_id,
-                      .incarnation = self->origin,
+                      .incarnation = self->incarnation,
                       .configuration = configuration,
                       .configuration_index = index,
                       .configuration_is_committed = index <= log->commit,
@@ -493,6 +494,7 @@ char *node_start(const options_t *options, log_t *log, node_t **node_p)
     for (int id = 1; id < ACTOR_COUNT; id++) {
         self->metrics[id].clock_us = clock_monotonic_us;
     }
+    self->incarnation = clock_unix_us();
     self->origin = clock_random_seed() | 1; /* never 0, which marks entries that nobody waits for */
     char *error = assemble(self);
     if (error) {

@@ -50,16 +50,8 @@ size_t links_guests(const links_t *self)
 
 bool link_admits(peer_link_t *self, uint64_t incarnation)
 {
-    for (size_t i = 0; i < LINK_PAST_PROCESSES; i++) {
-        if (self->past[i] == incarnation) {
-            return false; /* no process is 0, as unused places are */
-        }
-    }
-    if (self->incarnation == incarnation) {
-        return true;
-    }
-    if (self->incarnation) {
-        self->past[self->past_next++ % LINK_PAST_PROCESSES] = self->incarnation;
+    if (incarnation < self->incarnation && self->is_active) {
+        return false;
     }
     self->incarnation = incarnation;
     return true;

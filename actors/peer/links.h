@@ -4,8 +4,6 @@
 #include "actors/peer/peer_metrics.h"
 #include "messages/bytes.h"
 
-enum { LINK_PAST_PROCESSES = 8 };
-
 typedef struct {
     uint64_t id;
     bytes_t *urls;     /* NUL between them; never NULL */
@@ -14,12 +12,10 @@ typedef struct {
     uint64_t heard_us; /* last; a guest that was never heard: when it came */
     uint64_t since_us; /* is_active has been what it is */
     uint64_t ping_due_us;
-    uint64_t link_due_us;               /* while silent: when to connect afresh */
-    uint64_t append_after_us;           /* while silent: no APPEND before */
-    uint64_t told_us;                   /* that it was removed; 0 = never */
-    uint64_t incarnation;               /* of the process heard last; 0 = none yet */
-    uint64_t past[LINK_PAST_PROCESSES]; /* earlier ones, the last few, in a ring */
-    unsigned past_next;
+    uint64_t link_due_us;     /* while silent: when to connect afresh */
+    uint64_t append_after_us; /* while silent: no APPEND before */
+    uint64_t told_us;         /* that it was removed; 0 = never */
+    uint64_t incarnation;     /* of the process heard last; 0 = none yet */
     peer_member_metrics_t *metrics;
 } peer_link_t;
 
@@ -36,6 +32,7 @@ peer_link_t *links_add(links_t *self, uint64_t id, const bytes_t *urls);
 void links_remove(links_t *self, peer_link_t *link);
 size_t links_guests(const links_t *self);
 
-/* Notes which process of the member speaks. False = an earlier one than was heard before: what it
- * said was long on its way. */
+/* Notes which process of the member speaks. False = an earlier one than the one that is heard: what it
+ * said was long on its way. A later process has a higher incarnation; if the clock that made it went
+ * back, the member is heard again as soon as it counts as silent. */
 bool link_admits(peer_link_t *self, uint64_t incarnation);

@@ -21,7 +21,8 @@ typedef struct peer peer_t;
 
 typedef struct {
     uint64_t cluster_id, member_id;
-    uint64_t incarnation; /* random per start: tells a restarted member from its earlier self */
+    uint64_t
+        incarnation; /* the time of the start: tells a restarted member from its earlier self */
     /* What PEERS would say of the log as it was recovered; borrowed. */
     const bytes_t *configuration;
     uint64_t configuration_index;

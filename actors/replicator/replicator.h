@@ -11,7 +11,7 @@ typedef struct replicator replicator_t;
 typedef struct {
     uint64_t member_id;
     uint64_t
-        incarnation;  /* random per start: what this run asks of others bears names of its own */
+        incarnation;  /* as the peer actor's: what this run asks of others has names of its own */
     uint64_t term;    /* recovered hard state */
     uint64_t commit;  /* highest commit index found in the log's batches */
     uint64_t applied; /* by the store; the applier is fed from here on */
