@@ -288,8 +288,7 @@ typedef struct {
     uint64_t id;
     bytes_t *batch;          /* what to append to the current segment */
     bytes_t *segment_header; /* not NULL: first start a new segment with these bytes */
-    uint64_t
-        purge_below; /* delete whole segments whose entries all lie below this index; 0 = none */
+    uint64_t purge_before;   /* delete the segments with a lower sequence number; 0 = none */
 } msg_disk_write_t;
 typedef struct {
     uint64_t id;

@@ -48,8 +48,10 @@ enum {
     END_BYTES = 4
 };
 
-/* Offsets in a record header. */
-enum { R_LEN = 0, R_TYPE = 4, R_ENTRY_TYPE = 5, R_ZERO = 6, R_TERM = 8, R_INDEX = 16 };
+/* Offsets in a record header. R_FLAG: an entry's type; of a snapshot, whether the suffix stays. */
+enum { R_LEN = 0, R_TYPE = 4, R_FLAG = 5, R_ZERO = 6, R_TERM = 8, R_INDEX = 16 };
+
+enum { GENERATION_BYTES = 8 }; /* in front of a snapshot's configuration */
 
 static void put_u16(uint8_t *out, uint16_t value)
 {
@@ -311,13 +313,18 @@ size_t wal_record_size(size_t payload_len)
     return WAL_RECORD_HEADER_BYTES + payload_len;
 }
 
+size_t wal_record_snapshot_size(size_t configuration_len)
+{
+    return wal_record_size(GENERATION_BYTES + configuration_len);
+}
+
 static uint8_t *record_header(uint8_t *out, wal_record_type_t type, uint64_t term, uint64_t index,
                               size_t len)
 {
     assert(len <= LIMIT_WAL_RECORD_BYTES);
     put_u32(out + R_LEN, (uint32_t)len);
     out[R_TYPE] = (uint8_t)type;
-    out[R_ENTRY_TYPE] = 0;
+    out[R_FLAG] = 0;
     put_u16(out + R_ZERO, 0);
     put_u64(out + R_TERM, term);
     put_u64(out + R_INDEX, index);
@@ -333,11 +340,40 @@ uint8_t *wal_record_entry(uint8_t *out, const entry_t *entry)
 {
     slice_t payload = bytes_slice(entry->payload);
     uint8_t *body = record_header(out, WAL_RECORD_ENTRY, entry->term, entry->index, payload.len);
-    out[R_ENTRY_TYPE] = (uint8_t)entry->type;
+    out[R_FLAG] = (uint8_t)entry->type;
     if (payload.len) {
         memcpy(body, payload.data, payload.len);
     }
     return body + payload.len;
+}
+
+uint8_t *wal_record_snapshot(uint8_t *out, const msg_snap_mark_t *mark, bool keeps_suffix)
+{
+    slice_t configuration = bytes_slice(mark->configuration);
+    assert(mark->generation > 0);
+    assert(configuration.len > 0 && configuration.len <= LIMIT_WAL_CONFIGURATION_BYTES);
+    uint8_t *body = record_header(out, WAL_RECORD_SNAPSHOT, mark->log_term, mark->index,
+                                  GENERATION_BYTES + configuration.len);
+    out[R_FLAG] = keeps_suffix;
+    put_u64(body, mark->generation);
+    memcpy(body + GENERATION_BYTES, configuration.data, configuration.len);
+    return body + GENERATION_BYTES + configuration.len;
+}
+
+static int take_snapshot(const uint8_t *in, size_t len, wal_record_t *record, const char **reason)
+{
+    if (len <= GENERATION_BYTES || len > GENERATION_BYTES + LIMIT_WAL_CONFIGURATION_BYTES) {
+        return corrupt(reason, "a snapshot record has no configuration of a possible length");
+    }
+    const uint8_t *body = in + WAL_RECORD_HEADER_BYTES;
+    record->index = get_u64(in + R_INDEX);
+    record->generation = get_u64(body);
+    record->payload = slice(body + GENERATION_BYTES, len - GENERATION_BYTES);
+    record->keeps_suffix = in[R_FLAG] == 1;
+    if (in[R_FLAG] > 1 || record->generation == 0) {
+        return corrupt(reason, "a snapshot record has an unknown flag or no generation");
+    }
+    return 0;
 }
 
 int wal_record_next(slice_t *rest, wal_record_t *record, const char **reason)
@@ -359,19 +395,26 @@ int wal_record_next(slice_t *rest, wal_record_t *record, const char **reason)
     *record = (wal_record_t){.type = (wal_record_type_t)in[R_TYPE], .term = get_u64(in + R_TERM)};
     switch (record->type) {
     case WAL_RECORD_HARDSTATE:
-        if (len != 0 || in[R_ENTRY_TYPE] != 0) {
+        if (len != 0 || in[R_FLAG] != 0) {
             return corrupt(reason, "a hard state record has a payload");
         }
         record->vote = get_u64(in + R_INDEX);
         break;
     case WAL_RECORD_ENTRY:
-        if (in[R_ENTRY_TYPE] > ENTRY_CONFIGURATION) {
+        if (in[R_FLAG] > ENTRY_CONFIGURATION) {
             return corrupt(reason, "an entry is of an unknown type");
         }
         record->index = get_u64(in + R_INDEX);
-        record->entry_type = (entry_type_t)in[R_ENTRY_TYPE];
+        record->entry_type = (entry_type_t)in[R_FLAG];
         record->payload = slice(in + WAL_RECORD_HEADER_BYTES, len);
         break;
+    case WAL_RECORD_SNAPSHOT: {
+        int rc = take_snapshot(in, len, record, reason);
+        if (rc != 0) {
+            return rc;
+        }
+        break;
+    }
     default: return corrupt(reason, "a record is of an unknown type");
     }
     size_t size = wal_record_size(len);

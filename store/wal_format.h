@@ -3,7 +3,7 @@
  *
  *   segment  = header batch* zeros
  *   batch    = batch header, records, zero padding to 8 bytes, end mark
- *   record   = hard state | entry
+ *   record   = hard state | entry | snapshot
  *
  * Integers are little-endian. Every batch starts at a multiple of 8 and names its own offset:
  * since one write is in flight at a time, all bytes below that offset were durable when the batch
@@ -74,21 +74,29 @@ int wal_batch_decode(slice_t file, uint64_t offset, uint32_t seed, uint32_t *cha
                      wal_batch_t *batch, slice_t *records, const char **reason)
     __attribute__((warn_unused_result));
 
-typedef enum { WAL_RECORD_HARDSTATE = 1, WAL_RECORD_ENTRY = 2 } wal_record_type_t;
+typedef enum {
+    WAL_RECORD_HARDSTATE = 1,
+    WAL_RECORD_ENTRY = 2,
+    WAL_RECORD_SNAPSHOT = 3
+} wal_record_type_t;
 
 typedef struct {
     wal_record_type_t type;
-    uint64_t term;
-    uint64_t vote;  /* HARDSTATE */
-    uint64_t index; /* ENTRY */
-    entry_type_t entry_type;
-    slice_t payload;
+    uint64_t term;           /* SNAPSHOT: of its last entry */
+    uint64_t vote;           /* HARDSTATE */
+    uint64_t index;          /* ENTRY; SNAPSHOT: of its last entry */
+    entry_type_t entry_type; /* ENTRY */
+    slice_t payload;         /* ENTRY; SNAPSHOT: the configuration in force at index */
+    uint64_t generation;     /* SNAPSHOT: of the store that holds it */
+    bool keeps_suffix;       /* SNAPSHOT: the log held its last entry: what follows that stays */
 } wal_record_t;
 
 size_t wal_record_size(size_t payload_len);
-/* Both return where the next record goes. */
+size_t wal_record_snapshot_size(size_t configuration_len);
+/* They return where the next record goes. */
 uint8_t *wal_record_hardstate(uint8_t *out, uint64_t term, uint64_t vote);
 uint8_t *wal_record_entry(uint8_t *out, const entry_t *entry);
+uint8_t *wal_record_snapshot(uint8_t *out, const msg_snap_mark_t *mark, bool keeps_suffix);
 /* Takes a record off *rest. 0, WAL_END or WAL_CORRUPT. */
 int wal_record_next(slice_t *rest, wal_record_t *record, const char **reason)
     __attribute__((warn_unused_result));

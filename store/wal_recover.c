@@ -133,9 +133,18 @@ static void add_entry(wal_recovered_t *self, const wal_record_t *record)
     bytes_unref(&entry.payload);
 }
 
-static const char *take_entry(wal_recovered_t *self, const wal_record_t *record, uint64_t commit)
+static void note_index(wal_recovered_t *self, uint64_t index)
 {
-    if (record->index <= commit) {
+    wal_segment_t *segment = &self->segments[self->segment_count - 1];
+    if (index < segment->lowest) {
+        segment->lowest = index;
+    }
+}
+
+/* self->commit is that of earlier batches and of snapshots. */
+static const char *take_entry(wal_recovered_t *self, const wal_record_t *record)
+{
+    if (record->index <= self->commit) {
         return "an entry replaces a committed one";
     }
     if (record->term == 0 || record->term > self->term) {
@@ -144,10 +153,7 @@ static const char *take_entry(wal_recovered_t *self, const wal_record_t *record,
     if (record->entry_type == ENTRY_CONFIGURATION && record->payload.len == 0) {
         return "a configuration entry is empty";
     }
-    wal_segment_t *segment = &self->segments[self->segment_count - 1];
-    if (record->index < segment->lowest) {
-        segment->lowest = record->index;
-    }
+    note_index(self, record->index);
     if (record->index <= self->base_index) {
         /* What it follows was deleted, together with everything up to a later segment's base; a
          * crash kept the files in between. See count_purgeable in the WAL writer. */
@@ -168,6 +174,72 @@ static const char *take_entry(wal_recovered_t *self, const wal_record_t *record,
     return NULL;
 }
 
+static void drop_until(wal_recovered_t *self, uint64_t index)
+{
+    entries_t *entries = &self->entries;
+    size_t count = (size_t)(index - self->base_index);
+    for (size_t i = 0; i < count; i++) {
+        entries->bytes -= bytes_len(entries->items[i].payload);
+        bytes_unref(&entries->items[i].payload);
+    }
+    entries->count -= count;
+    memmove(entries->items, entries->items + count, entries->count * sizeof *entries->items);
+}
+
+static void adopt_configuration(wal_recovered_t *self, const wal_record_t *record)
+{
+    self->base_configuration_index = record->index;
+    bytes_unref(&self->base_configuration);
+    self->base_configuration = bytes_new(record->payload.data, record->payload.len);
+}
+
+/* What the log held up to the snapshot's end is gone; what stands behind it is the caller's business. */
+static void begin_after(wal_recovered_t *self, const wal_record_t *record)
+{
+    self->base_index = record->index;
+    self->base_term = record->term;
+    adopt_configuration(self, record);
+}
+
+static bool holds(const wal_recovered_t *self, uint64_t index, uint64_t term)
+{
+    return index > self->base_index && index <= wal_recovered_last_index(self) &&
+           self->entries.items[index - self->base_index - 1].term == term;
+}
+
+static const char *take_snapshot(wal_recovered_t *self, const wal_record_t *record)
+{
+    if (record->index <= self->commit) {
+        return "a snapshot replaces committed entries";
+    }
+    if (record->term == 0 || record->term > self->term) {
+        return "a snapshot's term is above the member's";
+    }
+    if (record->generation <= self->generation) {
+        return "the store's generation goes back";
+    }
+    /* Below the base, or while the log can't be told: older segments are deleted, and this record would
+     * have gone as well but for a crash. Then there is nothing to compare it with. */
+    bool is_known = !self->is_partial && record->index > self->base_index;
+    if (is_known && holds(self, record->index, record->term) != record->keeps_suffix) {
+        return "a snapshot keeps entries that do not follow it, or drops those that do";
+    }
+    note_index(self, record->index);
+    self->generation = record->generation;
+    self->commit = record->index;
+    if (!record->keeps_suffix) {
+        cut_entries(self, 0);
+        self->is_partial = false;
+        begin_after(self, record);
+    } else if (is_known) {
+        drop_until(self, record->index);
+        begin_after(self, record);
+    } else if (self->base_configuration_index <= record->index) {
+        adopt_configuration(self, record);
+    }
+    return NULL;
+}
+
 static const char *take_hardstate(wal_recovered_t *self, const wal_record_t *record)
 {
     if (record->term < self->term) {
@@ -181,16 +253,23 @@ static const char *take_hardstate(wal_recovered_t *self, const wal_record_t *rec
     return NULL;
 }
 
+static const char *take_record(wal_recovered_t *self, const wal_record_t *record)
+{
+    switch (record->type) {
+    case WAL_RECORD_ENTRY: return take_entry(self, record);
+    case WAL_RECORD_SNAPSHOT: return take_snapshot(self, record);
+    default: return take_hardstate(self, record);
+    }
+}
+
 static const char *take_batch(wal_recovered_t *self, const wal_batch_t *batch, slice_t records)
 {
-    uint64_t committed_before = self->commit;
     wal_record_t record;
     const char *reason = NULL;
     uint32_t count = 0;
     int rc;
     while ((rc = wal_record_next(&records, &record, &reason)) == 0) {
-        reason = record.type == WAL_RECORD_ENTRY ? take_entry(self, &record, committed_before)
-                                                 : take_hardstate(self, &record);
+        reason = take_record(self, &record);
         if (reason) {
             return reason;
         }

@@ -1,8 +1,8 @@
 /* wal_recover: what a write-ahead log says, from the bytes of its segments. Pure.
  * Feed the segments oldest first. Records count in file order, the later one wins: an entry replaces
- * everything from its index on (raft-over-actors.md section 3). Whatever no correct writer can have
- * left is refused, with the offset and the reason; only the last write, when it did not complete,
- * is cut off, since nothing in it was acknowledged (reliability.md section 2.6). */
+ * everything from its index on, a snapshot what it covers (raft-over-actors.md section 3). Whatever no
+ * correct writer can have left is refused, with the offset and the reason; only the last write, when it
+ * did not complete, is cut off, since nothing in it was acknowledged (reliability.md section 2.6). */
 #pragma once
 
 #include "store/wal_format.h"
@@ -10,7 +10,7 @@
 typedef struct {
     uint64_t sequence;
     uint64_t base_index; /* the log's last entry when the segment was begun */
-    uint64_t lowest;     /* smallest index among its entries; UINT64_MAX without any */
+    uint64_t lowest;     /* smallest index among its records; UINT64_MAX without any */
 } wal_segment_t;
 
 typedef struct {
@@ -23,6 +23,9 @@ typedef struct {
     uint64_t base_configuration_index;
     bytes_t *base_configuration; /* in force at base_index; NULL when empty */
     entries_t entries;
+    /* Of the store that holds the newest received snapshot the log tells of; 0 = none. It is to be put in
+     * force if it is not yet. */
+    uint64_t generation;
 
     /* The files. The last segment is the one to go on writing. */
     wal_segment_t *segments;

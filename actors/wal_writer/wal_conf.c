@@ -39,6 +39,21 @@ void wal_conf_settle(wal_conf_t *self, uint64_t commit)
     memmove(self->items, self->items + gone, self->count * sizeof *self->items);
 }
 
+void wal_conf_begin(wal_conf_t *self, uint64_t index, const bytes_t *bytes, bool keep_above)
+{
+    assert(self->count > 0 && self->items[0].index < index);
+    size_t gone = 1;
+    while (gone < self->count && (!keep_above || self->items[gone].index <= index)) {
+        gone++;
+    }
+    for (size_t i = 0; i < gone; i++) {
+        bytes_unref(&self->items[i].bytes);
+    }
+    self->count -= gone - 1;
+    memmove(self->items + 1, self->items + gone, (self->count - 1) * sizeof *self->items);
+    self->items[0] = (wal_conf_item_t){.index = index, .bytes = bytes_ref(bytes)};
+}
+
 uint64_t wal_conf_index(const wal_conf_t *self)
 {
     assert(self->count > 0);

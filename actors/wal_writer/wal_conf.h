@@ -24,5 +24,7 @@ void wal_conf_push(wal_conf_t *self, uint64_t index, const bytes_t *bytes);
 void wal_conf_cut(wal_conf_t *self, uint64_t first);
 /* Everything up to `commit` stays for good. */
 void wal_conf_settle(wal_conf_t *self, uint64_t commit);
+/* The log begins after `index` with this configuration; those above `index` stay, or all go. */
+void wal_conf_begin(wal_conf_t *self, uint64_t index, const bytes_t *bytes, bool keep_above);
 uint64_t wal_conf_index(const wal_conf_t *self);
 const bytes_t *wal_conf_top(const wal_conf_t *self);

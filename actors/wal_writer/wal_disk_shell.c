@@ -27,7 +27,7 @@ struct wal_disk {
     wal_segment_t *segments; /* sequence and base; the last is the one being written */
     size_t segment_count;
     size_t segment_capacity;
-    uint64_t purge_below;
+    uint64_t purge_before;
     bool has_failed;
 };
 
@@ -152,9 +152,10 @@ static int change_segment(wal_disk_t *self, slice_t header_bytes, slice_t batch,
  * no gaps. */
 static int purge_one(wal_disk_t *self, char **error)
 {
-    if (self->segment_count < 2 || self->segments[1].base_index >= self->purge_below) {
+    if (self->segments[0].sequence >= self->purge_before) {
         return 0;
     }
+    assert(self->segment_count > 1); /* the core keeps the one it writes */
     char *path = wal_segment_path(self->dir, self->segments[0].sequence);
     int rc = io_remove(self->io, path);
     if (rc == 0) {
@@ -192,8 +193,8 @@ int wal_disk_execute(wal_disk_t *self, const msg_disk_write_t *request, msg_disk
     } else if (batch.len) {
         rc = append(self, batch, error);
     }
-    if (request->purge_below > self->purge_below) {
-        self->purge_below = request->purge_below;
+    if (request->purge_before > self->purge_before) {
+        self->purge_before = request->purge_before;
     }
     if (rc == 0) {
         rc = purge_one(self, error);

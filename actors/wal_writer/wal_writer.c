@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "actors/wal_writer/wal_conf.h"
+#include "actors/wal_writer/wal_terms.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
@@ -13,9 +14,14 @@
 /* File sizes are multiples of the page size. */
 #define PAGE_BYTES 4096u
 
+/* Of the replicator, moved out of its message. */
 typedef struct {
-    msg_append_log_t append; /* moved out of its message */
+    uint64_t lsn;
+    bool is_mark;
+    msg_append_log_t append;
+    msg_snap_mark_t mark;
     size_t records_len;
+    uint32_t records;
 } pending_t;
 
 struct wal_writer {
@@ -26,6 +32,7 @@ struct wal_writer {
     uint64_t lsn;
     uint64_t last_index, last_term;
     wal_conf_t configurations;
+    wal_terms_t terms;
 
     /* Waiting for the next write. */
     pending_t *pending;
@@ -74,8 +81,10 @@ wal_writer_t *wal_writer_new(const wal_recovered_t *recovered, uint64_t segment_
         if (entry->type == ENTRY_CONFIGURATION) {
             wal_conf_push(&self->configurations, entry->index, entry->payload);
         }
+        wal_terms_push(&self->terms, entry->index, entry->term);
     }
     wal_conf_settle(&self->configurations, self->commit);
+    wal_terms_settle(&self->terms, self->commit);
 
     self->segment_count = recovered->segment_count;
     self->segment_capacity = recovered->segment_count;
@@ -88,6 +97,12 @@ wal_writer_t *wal_writer_new(const wal_recovered_t *recovered, uint64_t segment_
     return self;
 }
 
+static void free_pending(pending_t *self)
+{
+    entries_deinit(&self->append.entries);
+    bytes_unref(&self->mark.configuration);
+}
+
 static void destroy(void **self_p)
 {
     wal_writer_t *self = *self_p;
@@ -96,11 +111,12 @@ static void destroy(void **self_p)
         return;
     }
     for (size_t i = 0; i < self->pending_count; i++) {
-        entries_deinit(&self->pending[i].append.entries);
+        free_pending(&self->pending[i]);
     }
     free(self->pending);
     free(self->segments);
     wal_conf_deinit(&self->configurations);
+    wal_terms_deinit(&self->terms);
     free(self);
 }
 
@@ -116,18 +132,31 @@ static void on_hardstate(wal_writer_t *self, const msg_hardstate_t *msg)
     self->has_hardstate = true;
 }
 
+static void add_pending(wal_writer_t *self, const pending_t *item)
+{
+    self->pending = xgrow(self->pending, &self->pending_capacity, self->pending_count + 1,
+                          sizeof *self->pending);
+    self->pending[self->pending_count++] = *item;
+}
+
 static void on_append_log(wal_writer_t *self, msg_append_log_t *msg)
 {
-    pending_t item = {.append = *msg};
+    pending_t item = {.lsn = msg->lsn, .append = *msg, .records = (uint32_t)msg->entries.count};
     msg->entries = (entries_t){0};
     for (size_t i = 0; i < item.append.entries.count; i++) {
         const entry_t *entry = &item.append.entries.items[i];
         assert(entry->index == item.append.first + i);
         item.records_len += wal_record_size(bytes_len(entry->payload));
     }
-    self->pending = xgrow(self->pending, &self->pending_capacity, self->pending_count + 1,
-                          sizeof *self->pending);
-    self->pending[self->pending_count++] = item;
+    add_pending(self, &item);
+}
+
+static void on_snap_mark(wal_writer_t *self, msg_snap_mark_t *msg)
+{
+    pending_t item = {.lsn = msg->lsn, .is_mark = true, .mark = *msg, .records = 1};
+    msg->configuration = NULL;
+    item.records_len = wal_record_snapshot_size(bytes_len(item.mark.configuration));
+    add_pending(self, &item);
 }
 
 static void on_flushed(wal_writer_t *self, const msg_applied_t *msg)
@@ -140,7 +169,7 @@ static void on_flushed(wal_writer_t *self, const msg_applied_t *msg)
 /* ---- one batch ---- */
 
 typedef struct {
-    size_t appends; /* how many of the pending ones go into it */
+    size_t messages; /* how many of the pending ones go into it */
     size_t records_len;
     uint32_t records;
     bool is_wanted;
@@ -154,14 +183,14 @@ static plan_t plan_batch(const wal_writer_t *self)
         plan.records_len = wal_record_size(0);
         plan.records = 1;
     }
-    while (plan.appends < self->pending_count) {
-        const pending_t *item = &self->pending[plan.appends];
-        if (plan.appends > 0 && plan.records_len + item->records_len > LIMIT_WAL_BATCH_BYTES) {
+    while (plan.messages < self->pending_count) {
+        const pending_t *item = &self->pending[plan.messages];
+        if (plan.messages > 0 && plan.records_len + item->records_len > LIMIT_WAL_BATCH_BYTES) {
             break;
         }
         plan.records_len += item->records_len;
-        plan.records += (uint32_t)item->append.entries.count;
-        plan.appends++;
+        plan.records += item->records;
+        plan.messages++;
     }
     return plan;
 }
@@ -205,6 +234,14 @@ static bytes_t *begin_segment(wal_writer_t *self, size_t batch_size)
     return encoded;
 }
 
+static void note_index(wal_writer_t *self, uint64_t index)
+{
+    wal_segment_t *segment = &self->segments[self->segment_count - 1];
+    if (index < segment->lowest) {
+        segment->lowest = index;
+    }
+}
+
 static uint8_t *encode_entries(wal_writer_t *self, const msg_append_log_t *append, uint8_t *out)
 {
     const entries_t *entries = &append->entries;
@@ -212,11 +249,13 @@ static uint8_t *encode_entries(wal_writer_t *self, const msg_append_log_t *appen
     assert(append->first <= self->last_index + 1);
     assert(append->first <= self->last_index || entries->items[0].term >= self->last_term);
     wal_conf_cut(&self->configurations, append->first);
+    wal_terms_cut(&self->terms, append->first);
     for (size_t i = 0; i < entries->count; i++) {
         const entry_t *entry = &entries->items[i];
         assert(entry->term > 0 && entry->term <= self->term);
         assert(i == 0 || entry->term >= entries->items[i - 1].term);
         out = wal_record_entry(out, entry);
+        wal_terms_push(&self->terms, entry->index, entry->term);
         if (entry->type == ENTRY_CONFIGURATION) {
             assert(bytes_len(entry->payload) > 0);
             wal_conf_push(&self->configurations, entry->index, entry->payload);
@@ -224,11 +263,30 @@ static uint8_t *encode_entries(wal_writer_t *self, const msg_append_log_t *appen
     }
     self->last_index = entries->items[entries->count - 1].index;
     self->last_term = entries->items[entries->count - 1].term;
-    wal_segment_t *segment = &self->segments[self->segment_count - 1];
-    if (append->first < segment->lowest) {
-        segment->lowest = append->first;
-    }
+    note_index(self, append->first);
     return out;
+}
+
+/* From here on the log begins after the snapshot, with what it held behind the snapshot's last entry, if it
+ * held that very entry. */
+static uint8_t *encode_mark(wal_writer_t *self, const msg_snap_mark_t *mark, uint8_t *out)
+{
+    assert(mark->index > self->commit);
+    assert(mark->log_term > 0 && mark->log_term <= self->term);
+    bool keeps_suffix = mark->index <= self->last_index &&
+                        wal_terms_at(&self->terms, mark->index) == mark->log_term;
+    wal_conf_begin(&self->configurations, mark->index, mark->configuration, keeps_suffix);
+    if (keeps_suffix) {
+        wal_terms_settle(&self->terms, mark->index);
+    } else {
+        wal_terms_cut(&self->terms, 0);
+        self->last_index = mark->index;
+        self->last_term = mark->log_term;
+    }
+    self->commit = mark->index;
+    wal_conf_settle(&self->configurations, mark->index);
+    note_index(self, mark->index);
+    return wal_record_snapshot(out, mark, keeps_suffix);
 }
 
 static void raise_commit(wal_writer_t *self, uint64_t commit)
@@ -237,6 +295,7 @@ static void raise_commit(wal_writer_t *self, uint64_t commit)
     if (known > self->commit) {
         self->commit = known;
         wal_conf_settle(&self->configurations, known);
+        wal_terms_settle(&self->terms, known);
     }
 }
 
@@ -246,7 +305,7 @@ static void forget_written(wal_writer_t *self, size_t count)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        entries_deinit(&self->pending[i].append.entries);
+        free_pending(&self->pending[i]);
     }
     self->pending_count -= count;
     memmove(self->pending, self->pending + count, self->pending_count * sizeof *self->pending);
@@ -263,14 +322,18 @@ static bytes_t *encode_batch(wal_writer_t *self, const plan_t *plan)
         self->vote = self->hardstate.vote;
         out = wal_record_hardstate(out, self->term, self->vote);
     }
-    for (size_t i = 0; i < plan->appends; i++) {
-        const msg_append_log_t *append = &self->pending[i].append;
-        assert(append->lsn > self->lsn);
-        if (append->entries.count > 0) {
-            out = encode_entries(self, append, out);
+    for (size_t i = 0; i < plan->messages; i++) {
+        const pending_t *item = &self->pending[i];
+        assert(item->lsn > self->lsn);
+        self->lsn = item->lsn;
+        if (item->is_mark) {
+            out = encode_mark(self, &item->mark, out);
+            continue;
         }
-        self->lsn = append->lsn;
-        raise_commit(self, append->commit);
+        if (item->append.entries.count > 0) {
+            out = encode_entries(self, &item->append, out);
+        }
+        raise_commit(self, item->append.commit);
     }
     assert(out == data + WAL_BATCH_HEADER_BYTES + plan->records_len);
     wal_batch_t batch = {
@@ -303,7 +366,7 @@ static size_t count_purgeable(const wal_writer_t *self)
     return 0;
 }
 
-/* Returns what DISK_WRITE calls purge_below; forgets the segments. */
+/* Returns what DISK_WRITE calls purge_before; forgets the segments. */
 static uint64_t purge(wal_writer_t *self)
 {
     size_t count = count_purgeable(self);
@@ -312,7 +375,7 @@ static uint64_t purge(wal_writer_t *self)
     }
     self->segment_count -= count;
     memmove(self->segments, self->segments + count, self->segment_count * sizeof *self->segments);
-    return self->segments[0].base_index + 1;
+    return self->segments[0].sequence;
 }
 
 /* ---- writing ---- */
@@ -334,23 +397,23 @@ static void start_write(wal_writer_t *self, outbox_t *out)
         }
         batch = encode_batch(self, &plan);
     }
-    uint64_t purge_below = purge(self);
-    if (!batch && purge_below == 0) {
+    uint64_t purge_before = purge(self);
+    if (!batch && purge_before == 0) {
         return;
     }
     self->is_writing = true;
     self->answers_hardstate = self->has_hardstate;
     self->written_hardstate = self->hardstate;
-    self->answers_log = plan.appends > 0;
+    self->answers_log = plan.messages > 0;
     self->has_hardstate = false;
-    forget_written(self, plan.appends);
+    forget_written(self, plan.messages);
 
     msg_t *msg = msg_new(MSG_DISK_WRITE);
     msg->u.disk_write = (msg_disk_write_t){
         .id = ++self->write_id,
         .batch = batch,
         .segment_header = segment_header,
-        .purge_below = purge_below,
+        .purge_before = purge_before,
     };
     outbox_put(out, PORT_DISK, &msg);
 }
@@ -397,6 +460,7 @@ static void step(void *context, const step_in_t *in, outbox_t *out)
     switch (in->msg->kind) {
     case MSG_HARDSTATE: on_hardstate(self, &in->msg->u.hardstate); break;
     case MSG_APPEND_LOG: on_append_log(self, &in->msg->u.append_log); break;
+    case MSG_SNAP_MARK: on_snap_mark(self, &in->msg->u.snap_mark); break;
     case MSG_FLUSHED: on_flushed(self, &in->msg->u.applied); break;
     case MSG_DISK_DONE: on_disk_done(self, &in->msg->u.disk_done, out); break;
     case MSG_STOP: self->is_stopping = true; break;

@@ -1,6 +1,7 @@
 /* wal_writer: makes hard state and log entries durable, many with one fdatasync. Pure core.
  *
- * In:  HARDSTATE (election), APPEND_LOG (replicator), FLUSHED (keeper), DISK_DONE (its disk), STOP.
+ * In:  HARDSTATE (election), APPEND_LOG and SNAP_MARK (replicator), FLUSHED (keeper), DISK_DONE (its
+ *      disk), STOP.
  * Out: DISK_WRITE to PORT_DISK, one at a time; HS_DURABLE and LOG_DURABLE when it is done.
  *
  * Whatever arrives while a write is in flight waits; the end of a burst (msg == NULL) turns all of it
@@ -9,7 +10,8 @@
  * ones knew; and which segments may go once the store has flushed what they hold.
  *
  * Rules, asserted: terms never go back, a vote never changes within its term, no entry above the
- * durable or pending term (rule S7 of raft-over-actors.md), nothing committed is replaced. */
+ * durable or pending term (rule S7 of raft-over-actors.md), nothing committed is replaced, no snapshot is
+ * taken that ends below what is committed. */
 #pragma once
 
 #include "actors/core/step.h"

@@ -60,6 +60,7 @@ static void recover_twice(slice_t first, slice_t last, uint64_t sequence)
     assert(rc == 0 && !again.is_torn);
     (void)rc;
     assert(again.position == log.position && again.entries.count == log.entries.count);
+    assert(again.generation == log.generation && again.base_index == log.base_index);
     assert(again.term == log.term && again.vote == log.vote && again.commit == log.commit);
     wal_recovered_deinit(&log);
     wal_recovered_deinit(&again);
@@ -104,7 +105,7 @@ static void begin(wal_bytes_t *log, slice_t *in)
 static void command(wal_bytes_t *log, uint64_t *next, slice_t *in)
 {
     uint8_t what = take(in);
-    switch (what % 6) {
+    switch (what % 7) {
     case 0: wal_bytes_seal(log); break;
     case 1: wal_bytes_hardstate(log, log->header.term + take(in) % 4, take(in) % 4); break;
     case 2: *next = *next + 2 - take(in) % 4; break;
@@ -113,6 +114,15 @@ static void command(wal_bytes_t *log, uint64_t *next, slice_t *in)
         log->commit += take(in) % 3;
         break;
     case 4: wal_bytes_raw(log, take_slice(in, take(in)), what / 6 % 3); break;
+    case 5: { /* often one that a correct writer would write */
+        uint64_t index = *next + take(in) % 8 - 5;
+        uint64_t term = log->header.term - take(in) % 2;
+        bool keeps = index < *next;
+        wal_bytes_snapshot(log, index, term, 1 + take(in), keeps ^ (what / 7 % 4 == 3),
+                           slice_str("members"));
+        *next = keeps ? *next : index + 1;
+        break;
+    }
     default: {
         uint64_t term = log->header.term - what / 6 % 2;
         entry_type_t type = what / 12 % 4 == 0 ? ENTRY_CONFIGURATION : ENTRY_NORMAL;

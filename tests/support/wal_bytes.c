@@ -55,6 +55,19 @@ void wal_bytes_hardstate(wal_bytes_t *self, uint64_t term, uint64_t vote)
     self->records++;
 }
 
+void wal_bytes_snapshot(wal_bytes_t *self, uint64_t index, uint64_t term, uint64_t generation,
+                        bool keeps_suffix, slice_t configuration)
+{
+    msg_snap_mark_t mark = {.index = index, .log_term = term, .generation = generation};
+    mark.configuration = bytes_new(configuration.data, configuration.len);
+    assert(self->batch_start + wal_batch_size(wal_record_snapshot_size(configuration.len)) <=
+           self->header.segment_bytes);
+    uint8_t *end = wal_record_snapshot(self->data + self->batch_start, &mark, keeps_suffix);
+    self->batch_start = (size_t)(end - self->data);
+    self->records++;
+    bytes_unref(&mark.configuration);
+}
+
 void wal_bytes_raw(wal_bytes_t *self, slice_t bytes, size_t records)
 {
     assert(self->batch_start + bytes.len + 16 <= self->header.segment_bytes);

@@ -23,6 +23,8 @@ void wal_bytes_deinit(wal_bytes_t *self);
 void wal_bytes_entry(wal_bytes_t *self, uint64_t index, uint64_t term, entry_type_t type,
                      slice_t payload);
 void wal_bytes_hardstate(wal_bytes_t *self, uint64_t term, uint64_t vote);
+void wal_bytes_snapshot(wal_bytes_t *self, uint64_t index, uint64_t term, uint64_t generation,
+                        bool keeps_suffix, slice_t configuration);
 void wal_bytes_raw(wal_bytes_t *self, slice_t bytes, size_t records);
 void wal_bytes_seal(wal_bytes_t *self);
 slice_t wal_bytes_slice(const wal_bytes_t *self);

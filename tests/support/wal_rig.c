@@ -14,6 +14,7 @@ static const wal_identity_t IDENTITY = {.cluster_id = 0xc1c2, .member_id = 0xa1a
 static void model_deinit(wal_model_t *self)
 {
     entries_deinit(&self->entries);
+    bytes_unref(&self->base_configuration);
     *self = (wal_model_t){0};
 }
 
@@ -25,6 +26,7 @@ static void model_copy(wal_model_t *to, const wal_model_t *from)
     model_deinit(to);
     *to = *from;
     to->entries = (entries_t){0};
+    bytes_ref(to->base_configuration);
     for (size_t i = 0; i < from->entries.count; i++) {
         entries_append(&to->entries, &from->entries.items[i]);
     }
@@ -32,7 +34,7 @@ static void model_copy(wal_model_t *to, const wal_model_t *from)
 
 static void model_cut(wal_model_t *self, uint64_t first)
 {
-    while (self->entries.count >= first) {
+    while (self->entries.count > 0 && self->base_index + self->entries.count >= first) {
         entry_t *last = &self->entries.items[--self->entries.count];
         self->entries.bytes -= bytes_len(last->payload);
         bytes_unref(&last->payload);
@@ -45,32 +47,59 @@ static bool same_entry(const entry_t *a, const entry_t *b)
            slice_equal(bytes_slice(a->payload), bytes_slice(b->payload));
 }
 
+static uint64_t model_last(const wal_model_t *self)
+{
+    return self->base_index + self->entries.count;
+}
+
+static uint64_t model_term_at(const wal_model_t *self, uint64_t index)
+{
+    return index == self->base_index ? self->base_term
+                                     : self->entries.items[index - self->base_index - 1].term;
+}
+
+/* Removes entries from the front. */
+static void model_begin_after(wal_model_t *self, uint64_t index)
+{
+    entries_t left = {0};
+    for (size_t i = (size_t)(index - self->base_index); i < self->entries.count; i++) {
+        entries_append(&left, &self->entries.items[i]);
+    }
+    entries_deinit(&self->entries);
+    self->entries = left;
+}
+
+static bool same_configuration(const wal_recovered_t *recovered, const wal_model_t *model)
+{
+    uint64_t index;
+    const bytes_t *found = wal_recovered_configuration(recovered, &index);
+    uint64_t last = model->base_index;
+    const bytes_t *expected = model->base_configuration;
+    for (size_t i = 0; i < model->entries.count; i++) {
+        const entry_t *entry = &model->entries.items[i];
+        if (entry->type == ENTRY_CONFIGURATION) {
+            last = entry->index;
+            expected = entry->payload;
+        }
+    }
+    return index == last && slice_equal(bytes_slice(found), bytes_slice(expected));
+}
+
 bool wal_rig_matches(const wal_recovered_t *recovered, const wal_model_t *model)
 {
-    if (recovered->term != model->term || recovered->vote != model->vote ||
-        recovered->lsn != model->lsn ||
-        wal_recovered_last_index(recovered) != model->entries.count ||
-        recovered->base_index > model->entries.count) {
-        return false;
-    }
-    const entry_t *log = model->entries.items;
     uint64_t base = recovered->base_index;
-    if (base > 0 && recovered->base_term != log[base - 1].term) {
+    if (recovered->term != model->term || recovered->vote != model->vote ||
+        recovered->lsn != model->lsn || wal_recovered_last_index(recovered) != model_last(model) ||
+        base < model->base_index || recovered->base_term != model_term_at(model, base)) {
         return false;
     }
     for (size_t i = 0; i < recovered->entries.count; i++) {
-        if (!same_entry(&recovered->entries.items[i], &log[base + i])) {
+        const entry_t *expected = &model->entries.items[base - model->base_index + i];
+        if (!same_entry(&recovered->entries.items[i], expected)) {
             return false;
         }
     }
-    uint64_t index;
-    const bytes_t *configuration = wal_recovered_configuration(recovered, &index);
-    size_t last = model->entries.count;
-    while (last > 0 && log[last - 1].type != ENTRY_CONFIGURATION) {
-        last--;
-    }
-    return index == last && (last == 0 || slice_equal(bytes_slice(configuration),
-                                                      bytes_slice(log[last - 1].payload)));
+    return same_configuration(recovered, model);
 }
 
 /* ---- life ---- */
@@ -139,7 +168,11 @@ static void check_recovered(wal_rig_t *self)
     const wal_model_t *model = is_in_flight ? &self->in_flight : &self->acked;
     assert(recovered->identity.cluster_id == IDENTITY.cluster_id);
     assert(recovered->identity.member_id == IDENTITY.member_id);
-    assert(recovered->base_index <= self->flushed);
+    /* What came with a snapshot is flushed. A mark goes with its segment, once it is settled. */
+    uint64_t flushed = self->flushed > model->base_index ? self->flushed : model->base_index;
+    assert(recovered->base_index <= flushed);
+    assert(recovered->generation == model->generation ||
+           (recovered->generation == 0 && self->flushed >= model->base_index));
     /* FLUSHED may have told the core of a higher commit index than the log's user did. */
     assert(recovered->commit >= model->commit || recovered->commit >= self->acked.commit);
     assert(recovered->commit <= (model->commit > self->flushed ? model->commit : self->flushed));
@@ -245,6 +278,30 @@ void wal_rig_configure(wal_rig_t *self, const char *configuration)
     entries_deinit(&entries);
 }
 
+void wal_rig_snapshot(wal_rig_t *self, uint64_t index, uint64_t term, const char *configuration)
+{
+    wal_model_t *model = &self->sent;
+    msg_t *msg = msg_new(MSG_SNAP_MARK);
+    msg->u.snap_mark = (msg_snap_mark_t){
+        .lsn = ++model->lsn,
+        .index = index,
+        .log_term = term,
+        .generation = ++model->generation,
+        .configuration = bytes_new(configuration, strlen(configuration)),
+    };
+    if (index <= model_last(model) && model_term_at(model, index) == term) {
+        model_begin_after(model, index);
+    } else {
+        entries_deinit(&model->entries);
+    }
+    model->base_index = index;
+    model->base_term = term;
+    bytes_unref(&model->base_configuration);
+    model->base_configuration = bytes_ref(msg->u.snap_mark.configuration);
+    model->commit = index > model->commit ? index : model->commit;
+    give(self, msg);
+}
+
 void wal_rig_flushed(wal_rig_t *self, uint64_t index)
 {
     msg_t *msg = msg_new(MSG_FLUSHED);
@@ -255,7 +312,12 @@ void wal_rig_flushed(wal_rig_t *self, uint64_t index)
 
 uint64_t wal_rig_last(const wal_rig_t *self)
 {
-    return self->sent.entries.count;
+    return model_last(&self->sent);
+}
+
+uint64_t wal_rig_term_at(const wal_rig_t *self, uint64_t index)
+{
+    return model_term_at(&self->sent, index);
 }
 
 /* ---- turns ---- */
@@ -296,7 +358,7 @@ bool wal_rig_flush(wal_rig_t *self, msg_t **request)
     const msg_disk_write_t *write = &(*request)->u.disk_write;
     self->disk_writes++;
     self->segments_begun += write->segment_header != NULL;
-    self->purges += write->purge_below != 0;
+    self->purges += write->purge_before != 0;
     model_copy(&self->in_flight, &self->sent);
     return true;
 }

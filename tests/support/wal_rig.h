@@ -14,7 +14,10 @@
 
 typedef struct {
     uint64_t term, vote, commit, lsn;
-    entries_t entries; /* from index 1 on */
+    /* The newest snapshot; all 0 before the first. */
+    uint64_t base_index, base_term, generation;
+    bytes_t *base_configuration;
+    entries_t entries; /* behind it */
 } wal_model_t;
 
 typedef struct {
@@ -51,6 +54,8 @@ void wal_rig_hardstate(wal_rig_t *self, uint64_t term, uint64_t vote);
  * bytes; commit moves to `commit` when it is higher. count 0: only the commit index. */
 void wal_rig_append(wal_rig_t *self, uint64_t first, size_t count, size_t len, uint64_t commit);
 void wal_rig_configure(wal_rig_t *self, const char *configuration);
+/* A snapshot up to (index, term) was received. */
+void wal_rig_snapshot(wal_rig_t *self, uint64_t index, uint64_t term, const char *configuration);
 void wal_rig_flushed(wal_rig_t *self, uint64_t index);
 
 /* End of burst. true = the core wants to write: *request is yours. */
@@ -63,5 +68,6 @@ int wal_rig_settle(wal_rig_t *self);
 uint64_t wal_rig_last(const wal_rig_t *self); /* index, as sent */
 /* Path of a segment counted from the oldest (0); NULL = no such. Yours. */
 char *wal_rig_segment(const wal_rig_t *self, size_t number);
+uint64_t wal_rig_term_at(const wal_rig_t *self, uint64_t index); /* of an entry, as sent */
 /* Does *recovered say what the model says? */
 bool wal_rig_matches(const wal_recovered_t *recovered, const wal_model_t *model);

@@ -316,6 +316,101 @@ static void segments_must_fit_together(void **state)
     wal_bytes_deinit(&first);
 }
 
+/* ---- snapshots ---- */
+
+/* What the log says after each of these batches. */
+typedef struct {
+    uint64_t end, base_index, base_term, last, commit, generation, configuration_index;
+} snapshot_state_t;
+
+enum { SNAPSHOT_BATCHES = 5 };
+
+static void build_snapshots(wal_bytes_t *log, snapshot_state_t states[SNAPSHOT_BATCHES + 1])
+{
+    wal_bytes_init(log, SEGMENT);
+    states[0] = (snapshot_state_t){.end = log->position};
+    for (uint64_t i = 1; i <= 4; i++) {
+        add_sample(log, i);
+    }
+    wal_bytes_seal(log);
+    states[1] = (snapshot_state_t){log->position, 0, 0, 4, 0, 0, 1};
+    wal_bytes_snapshot(log, 2, 5, 2, true, slice_str("two")); /* keeps 3 and 4 */
+    add_sample(log, 5);
+    wal_bytes_seal(log);
+    states[2] = (snapshot_state_t){log->position, 2, 5, 5, 2, 2, 5};
+    wal_bytes_snapshot(log, 50, 4, 3, false, slice_str("fifty")); /* beyond the end */
+    wal_bytes_seal(log);
+    states[3] = (snapshot_state_t){log->position, 50, 4, 50, 50, 3, 50};
+    wal_bytes_entry(log, 51, 5, ENTRY_NORMAL, slice_str("x"));
+    wal_bytes_entry(log, 52, 5, ENTRY_NORMAL, slice_str("y"));
+    wal_bytes_seal(log);
+    states[4] = (snapshot_state_t){log->position, 50, 4, 52, 50, 3, 50};
+    wal_bytes_snapshot(log, 51, 4, 7, false, slice_str("other")); /* 51 is of another term there */
+    wal_bytes_seal(log);
+    states[5] = (snapshot_state_t){log->position, 51, 4, 51, 51, 7, 51};
+}
+
+static void check_snapshots(const wal_recovered_t *recovered, const snapshot_state_t *expected)
+{
+    assert_int_equal(recovered->base_index, expected->base_index);
+    assert_int_equal(recovered->base_term, expected->base_term);
+    assert_int_equal(wal_recovered_last_index(recovered), expected->last);
+    assert_int_equal(recovered->commit, expected->commit);
+    assert_int_equal(recovered->generation, expected->generation);
+    uint64_t index;
+    wal_recovered_configuration(recovered, &index);
+    assert_int_equal(index, expected->configuration_index);
+    size_t bytes = 0;
+    for (size_t i = 0; i < recovered->entries.count; i++) {
+        const entry_t *entry = &recovered->entries.items[i];
+        assert_int_equal(entry->index, expected->base_index + 1 + i);
+        bytes += bytes_len(entry->payload);
+    }
+    assert_int_equal(recovered->entries.bytes, bytes);
+}
+
+static void the_log_begins_after_a_snapshot(void **state)
+{
+    (void)state;
+    wal_bytes_t log;
+    snapshot_state_t states[SNAPSHOT_BATCHES + 1];
+    build_snapshots(&log, states);
+    uint8_t *copy = xmalloc(SEGMENT);
+    int whole = SNAPSHOT_BATCHES;
+    for (uint64_t p = states[SNAPSHOT_BATCHES].end; p >= states[0].end; p--) {
+        memcpy(copy, log.data, SEGMENT);
+        memset(copy + p, 0, (size_t)(states[SNAPSHOT_BATCHES].end - p));
+        whole -= p < states[whole].end;
+        wal_recovered_t recovered;
+        wal_fault_t fault;
+        assert_int_equal(recover(slice(copy, SEGMENT), &recovered, &fault), 0);
+        check_snapshots(&recovered, &states[whole]);
+        wal_recovered_deinit(&recovered);
+    }
+    free(copy);
+    wal_bytes_deinit(&log);
+}
+
+static void every_flipped_byte_of_a_snapshot_is_refused(void **state)
+{
+    (void)state;
+    wal_bytes_t log;
+    snapshot_state_t states[SNAPSHOT_BATCHES + 1];
+    build_snapshots(&log, states);
+    for (size_t p = 0; p < states[SNAPSHOT_BATCHES].end; p++) {
+        for (int bit = 0; bit <= 8; bit++) {
+            uint8_t mask = (uint8_t)(bit < 8 ? 1u << bit : 0xffu);
+            log.data[p] ^= mask;
+            wal_recovered_t recovered;
+            wal_fault_t fault;
+            assert_int_equal(recover(wal_bytes_slice(&log), &recovered, &fault), WAL_CORRUPT);
+            wal_recovered_deinit(&recovered);
+            log.data[p] ^= mask;
+        }
+    }
+    wal_bytes_deinit(&log);
+}
+
 /* ---- well-formed and wrong ---- */
 
 static void gap(wal_bytes_t *log)
@@ -424,36 +519,123 @@ static void hardstate_with_payload(wal_bytes_t *log)
     wal_bytes_raw(log, slice(record, sizeof record), 1);
 }
 
+static void snapshot_of_committed(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 2, 4, 6, true, slice_str("c"));
+}
+
+static void snapshot_term_above(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 9, 6, 6, false, slice_str("c"));
+}
+
+static void snapshot_term_zero(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 9, 0, 6, false, slice_str("c"));
+}
+
+static void generation_back(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 9, 5, 6, false, slice_str("c"));
+    wal_bytes_snapshot(log, 10, 5, 6, false, slice_str("c"));
+}
+
+static void snapshot_keeps_beyond(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 4, 5, 6, true, slice_str("c"));
+}
+
+static void snapshot_keeps_another(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 3, 4, 6, true, slice_str("c"));
+}
+
+static void snapshot_drops_its_own(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 3, 5, 6, false, slice_str("c"));
+}
+
+static void entry_below_snapshot(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 9, 5, 6, false, slice_str("c"));
+    wal_bytes_entry(log, 9, 5, ENTRY_NORMAL, slice_str("x"));
+}
+
+static void gap_after_snapshot(wal_bytes_t *log)
+{
+    wal_bytes_snapshot(log, 9, 5, 6, false, slice_str("c"));
+    wal_bytes_entry(log, 11, 5, ENTRY_NORMAL, slice_str("x"));
+}
+
+static void snapshot_without_configuration(wal_bytes_t *log)
+{
+    uint8_t record[WAL_RECORD_HEADER_BYTES + 8] = {8, 0, 0, 0, WAL_RECORD_SNAPSHOT, 0, 0, 0, 5};
+    record[16] = 9;
+    record[WAL_RECORD_HEADER_BYTES] = 6;
+    wal_bytes_raw(log, slice(record, sizeof record), 1);
+}
+
+static void snapshot_without_generation(wal_bytes_t *log)
+{
+    uint8_t record[WAL_RECORD_HEADER_BYTES + 9] = {9, 0, 0, 0, WAL_RECORD_SNAPSHOT, 0, 0, 0, 5};
+    record[16] = 9;
+    wal_bytes_raw(log, slice(record, sizeof record), 1);
+}
+
+static void snapshot_with_unknown_flag(wal_bytes_t *log)
+{
+    uint8_t record[WAL_RECORD_HEADER_BYTES + 9] = {9, 0, 0, 0, WAL_RECORD_SNAPSHOT, 2, 0, 0, 5};
+    record[16] = 9;
+    record[WAL_RECORD_HEADER_BYTES] = 6;
+    wal_bytes_raw(log, slice(record, sizeof record), 1);
+}
+
+static const struct {
+    void (*spoil)(wal_bytes_t *log);
+    const char *reason;
+} spoilt[] = {
+    {gap, "an entry's index leaves a gap"},
+    {index_zero, "an entry replaces a committed one"},
+    {term_back, "an entry's term is lower than that of the entry before"},
+    {term_zero, "an entry's term is above the member's"},
+    {term_above, "an entry's term is above the member's"},
+    {committed, "an entry replaces a committed one"},
+    {empty_configuration, "a configuration entry is empty"},
+    {hardstate_back, "the member's term goes back"},
+    {second_vote, "the member's vote changes within a term"},
+    {commit_beyond, "the commit index is beyond the end of the log"},
+    {lsn_back, "the log sequence number goes back"},
+    {too_few_records, "the batch does not hold as many records as it says"},
+    {too_many_records, "the batch does not hold as many records as it says"},
+    {half_a_record, "a record's header crosses the end of its batch"},
+    {unknown_record, "a record is of an unknown type"},
+    {unknown_entry_type, "an entry is of an unknown type"},
+    {unknown_flags, "a record has unknown flags"},
+    {bogus_length, "a record is longer than its batch"},
+    {hardstate_with_payload, "a hard state record has a payload"},
+    {snapshot_of_committed, "a snapshot replaces committed entries"},
+    {snapshot_term_above, "a snapshot's term is above the member's"},
+    {snapshot_term_zero, "a snapshot's term is above the member's"},
+    {generation_back, "the store's generation goes back"},
+    {snapshot_keeps_beyond,
+     "a snapshot keeps entries that do not follow it, or drops those that do"},
+    {snapshot_keeps_another,
+     "a snapshot keeps entries that do not follow it, or drops those that do"},
+    {snapshot_drops_its_own,
+     "a snapshot keeps entries that do not follow it, or drops those that do"},
+    {entry_below_snapshot, "an entry replaces a committed one"},
+    {gap_after_snapshot, "an entry's index leaves a gap"},
+    {snapshot_without_configuration, "a snapshot record has no configuration of a possible length"},
+    {snapshot_without_generation, "a snapshot record has an unknown flag or no generation"},
+    {snapshot_with_unknown_flag, "a snapshot record has an unknown flag or no generation"},
+    {NULL, NULL},
+};
+
 /* After entries 1 to 3 (terms 4, 4, 5; 1 and 2 committed), vote 7 in term 5 and lsn 7. */
 static void what_no_correct_writer_leaves_is_refused(void **state)
 {
     (void)state;
-    static const struct {
-        void (*spoil)(wal_bytes_t *log);
-        const char *reason;
-    } cases[] = {
-        {gap, "an entry's index leaves a gap"},
-        {index_zero, "an entry replaces a committed one"},
-        {term_back, "an entry's term is lower than that of the entry before"},
-        {term_zero, "an entry's term is above the member's"},
-        {term_above, "an entry's term is above the member's"},
-        {committed, "an entry replaces a committed one"},
-        {empty_configuration, "a configuration entry is empty"},
-        {hardstate_back, "the member's term goes back"},
-        {second_vote, "the member's vote changes within a term"},
-        {commit_beyond, "the commit index is beyond the end of the log"},
-        {lsn_back, "the log sequence number goes back"},
-        {too_few_records, "the batch does not hold as many records as it says"},
-        {too_many_records, "the batch does not hold as many records as it says"},
-        {half_a_record, "a record's header crosses the end of its batch"},
-        {unknown_record, "a record is of an unknown type"},
-        {unknown_entry_type, "an entry is of an unknown type"},
-        {unknown_flags, "a record has unknown flags"},
-        {bogus_length, "a record is longer than its batch"},
-        {hardstate_with_payload, "a hard state record has a payload"},
-        {NULL, NULL},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
         wal_bytes_t log;
         wal_bytes_init(&log, 4096);
         log.lsn = 7;
@@ -464,16 +646,16 @@ static void what_no_correct_writer_leaves_is_refused(void **state)
         wal_bytes_hardstate(&log, 5, 7);
         wal_bytes_seal(&log);
         uint64_t end = log.position;
-        if (cases[i].spoil) {
-            cases[i].spoil(&log);
+        if (spoilt[i].spoil) {
+            spoilt[i].spoil(&log);
         }
         wal_bytes_seal(&log);
         wal_recovered_t recovered;
         wal_fault_t fault;
         int rc = recover(wal_bytes_slice(&log), &recovered, &fault);
-        if (cases[i].reason) {
+        if (spoilt[i].reason) {
             assert_int_equal(rc, WAL_CORRUPT);
-            assert_string_equal(fault.reason, cases[i].reason);
+            assert_string_equal(fault.reason, spoilt[i].reason);
             assert_int_equal(fault.offset, end);
         } else {
             assert_int_equal(rc, 0); /* unspoilt it is fine */
@@ -553,6 +735,76 @@ static void an_interrupted_purge_is_no_damage(void **state)
     wal_bytes_deinit(&third);
 }
 
+/* Segment 1 is gone; segment 2 begins after (10, 4) and holds a snapshot below that. */
+static void begin_second(wal_bytes_t *second)
+{
+    wal_bytes_init(second, 4096);
+    second->header.sequence = 2;
+    second->header.base_index = 10;
+    second->header.base_term = 4;
+    second->header.commit = 7;
+    second->header.configuration_index = 3;
+    second->header.configuration = slice_str("three");
+    wal_bytes_header(second);
+}
+
+static void a_purge_interrupted_before_a_snapshot_that_keeps(void **state)
+{
+    (void)state;
+    wal_bytes_t second;
+    begin_second(&second);
+    wal_bytes_entry(&second, 11, 5, ENTRY_NORMAL, slice_str("x"));
+    wal_bytes_snapshot(&second, 8, 4, 2, true, slice_str("eight"));
+    wal_bytes_entry(&second, 12, 5, ENTRY_NORMAL, slice_str("y"));
+    wal_bytes_seal(&second);
+    wal_recovered_t recovered = {0};
+    wal_fault_t fault;
+    assert_int_equal(wal_recover_segment(&recovered, wal_bytes_slice(&second), 2, true, &fault), 0);
+    assert_int_equal(recovered.base_index, 10);
+    assert_int_equal(recovered.commit, 10);
+    assert_int_equal(recovered.entries.count, 2);
+    assert_int_equal(recovered.generation, 2);
+    assert_int_equal(recovered.base_configuration_index, 8); /* as the next header will say */
+    assert_true(slice_equal(bytes_slice(recovered.base_configuration), slice_str("eight")));
+    wal_recovered_deinit(&recovered);
+    wal_bytes_deinit(&second);
+
+    /* Where the log can't be told, it can't be told after the snapshot either. */
+    begin_second(&second);
+    wal_bytes_entry(&second, 9, 5, ENTRY_NORMAL, slice_str("x"));
+    wal_bytes_snapshot(&second, 9, 5, 2, true, slice_str("nine"));
+    wal_bytes_seal(&second);
+    assert_int_equal(wal_recover_segment(&recovered, wal_bytes_slice(&second), 2, true, &fault),
+                     WAL_CORRUPT);
+    wal_recovered_deinit(&recovered);
+    wal_bytes_deinit(&second);
+}
+
+static void a_purge_interrupted_before_a_snapshot_that_keeps_nothing(void **state)
+{
+    (void)state;
+    for (int replaces = 0; replaces < 2; replaces++) {
+        wal_bytes_t second;
+        begin_second(&second);
+        if (replaces) { /* what it follows is gone */
+            wal_bytes_entry(&second, 9, 5, ENTRY_NORMAL, slice_str("x"));
+        }
+        wal_bytes_snapshot(&second, 9, 4, 2, false, slice_str("nine"));
+        wal_bytes_entry(&second, 10, 5, ENTRY_NORMAL, slice_str("y"));
+        wal_bytes_seal(&second);
+        wal_recovered_t recovered = {0};
+        wal_fault_t fault;
+        assert_int_equal(wal_recover_segment(&recovered, wal_bytes_slice(&second), 2, true, &fault),
+                         0);
+        assert_int_equal(recovered.base_index, 9);
+        assert_int_equal(recovered.base_term, 4);
+        assert_int_equal(recovered.commit, 9);
+        assert_int_equal(recovered.entries.count, 1);
+        wal_recovered_deinit(&recovered);
+        wal_bytes_deinit(&second);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +819,10 @@ int main(void)
         cmocka_unit_test(what_no_correct_writer_leaves_is_refused),
         cmocka_unit_test(later_records_replace_earlier_ones),
         cmocka_unit_test(an_interrupted_purge_is_no_damage),
+        cmocka_unit_test(the_log_begins_after_a_snapshot),
+        cmocka_unit_test(every_flipped_byte_of_a_snapshot_is_refused),
+        cmocka_unit_test(a_purge_interrupted_before_a_snapshot_that_keeps),
+        cmocka_unit_test(a_purge_interrupted_before_a_snapshot_that_keeps_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

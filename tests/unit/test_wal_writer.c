@@ -194,13 +194,179 @@ static void a_batch_larger_than_a_segment_gets_its_own(void **state)
     wal_rig_deinit(&rig);
 }
 
+/* ---- snapshots ---- */
+
+/* Entries 2 to 10 of term 1, 11 to 15 of term 2; 1 is committed. */
+static void start_with_two_terms(wal_rig_t *rig, uint64_t segment_bytes)
+{
+    start(rig, 1, segment_bytes);
+    wal_rig_append(rig, 2, 9, 10, 0);
+    wal_rig_hardstate(rig, 2, 0);
+    wal_rig_append(rig, 11, 5, 10, 0);
+    assert_int_equal(wal_rig_settle(rig), 0);
+}
+
+static void check_restart(wal_rig_t *rig, uint64_t base, uint64_t term, uint64_t last)
+{
+    wal_rig_crash(rig, CRASH_LOSE);
+    assert_int_equal(wal_rig_start(rig), 0);
+    assert_int_equal(rig->recovered.base_index, base);
+    assert_int_equal(rig->recovered.base_term, term);
+    assert_int_equal(wal_recovered_last_index(&rig->recovered), last);
+}
+
+static void a_snapshot_beyond_the_log_replaces_it(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start_with_two_terms(&rig, 65536);
+    wal_rig_hardstate(&rig, 4, 0);
+    wal_rig_snapshot(&rig, 100, 3, "members");
+    uint64_t lsn = rig.sent.lsn;
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    assert_int_equal(rig.lsn_acked, lsn); /* LOG_DURABLE covers it */
+    check_restart(&rig, 100, 3, 100);
+    assert_int_equal(rig.recovered.commit, 100);
+    assert_int_equal(rig.recovered.generation, 1);
+    assert_int_equal(rig.recovered.base_configuration_index, 100);
+    assert_memory_equal(bytes_slice(rig.recovered.base_configuration).data, "members", 7);
+
+    wal_rig_append(&rig, 101, 3, 10, 102); /* the log goes on behind it */
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    check_restart(&rig, 100, 3, 103);
+    wal_rig_deinit(&rig);
+}
+
+static void a_snapshot_within_the_log_keeps_what_follows(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start_with_two_terms(&rig, 65536);
+    wal_rig_configure(&rig, "newer"); /* entry 16 */
+    wal_rig_snapshot(&rig, 12, 2, "members");
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    check_restart(&rig, 12, 2, 16);
+    assert_int_equal(rig.recovered.commit, 12);
+    uint64_t index = 0;
+    const bytes_t *newest = wal_recovered_configuration(&rig.recovered, &index);
+    assert_int_equal(index, 16);
+    assert_true(slice_equal(bytes_slice(newest), slice_str("newer")));
+    /* What is kept can still be replaced. */
+    wal_rig_hardstate(&rig, 3, 0);
+    wal_rig_append(&rig, 14, 1, 10, 0);
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    check_restart(&rig, 12, 2, 14);
+    wal_recovered_configuration(&rig.recovered, &index);
+    assert_int_equal(index, 12);
+    wal_rig_deinit(&rig);
+}
+
+static void a_snapshot_drops_what_does_not_follow_it(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start_with_two_terms(&rig, 65536);
+    wal_rig_configure(&rig, "of another log"); /* entry 16 */
+    wal_rig_snapshot(&rig, 9, 2, "members");   /* entry 9 is of term 1 here */
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    check_restart(&rig, 9, 2, 9);
+    assert_int_equal(rig.recovered.base_configuration_index, 9);
+    wal_rig_append(&rig, 10, 2, 10, 0);
+    wal_rig_snapshot(&rig, 11, 2, "others"); /* in the batch of the entries that it covers */
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    check_restart(&rig, 11, 2, 11);
+    assert_int_equal(rig.recovered.generation, 2);
+    wal_rig_deinit(&rig);
+}
+
+/* Segments from before a snapshot stay until the store of the snapshot is known to be flushed, then they
+ * go, and a header says everything that the mark did. */
+static void segments_before_a_snapshot_go(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start_with_two_terms(&rig, 4096);
+    while (rig.segments_begun < 3) { /* entries that are going to be dropped */
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 400, 0);
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    uint64_t index = wal_rig_last(&rig) - 2; /* below the base of no segment but the newest */
+    wal_rig_hardstate(&rig, 3, 0);
+    wal_rig_snapshot(&rig, index, 3, "members");
+    assert_int_equal(wal_rig_settle(&rig), 0);
+    size_t begun = rig.segments_begun;
+    while (rig.segments_begun < begun + 2) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 400, wal_rig_last(&rig));
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    assert_int_equal(rig.purges, 0);
+    wal_rig_flushed(&rig, wal_rig_last(&rig) - 1);
+    for (int i = 0; i < 6; i++) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 10, 0);
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    assert_true(rig.purges > 0);
+    wal_rig_crash(&rig, CRASH_LOSE);
+    assert_int_equal(wal_rig_start(&rig), 0);
+    assert_int_equal(rig.recovered.segment_count, 1);
+    assert_int_equal(rig.recovered.generation, 0); /* settled long ago */
+    assert_int_equal(rig.recovered.base_configuration_index, index);
+    assert_memory_equal(bytes_slice(rig.recovered.base_configuration).data, "members", 7);
+    wal_rig_deinit(&rig);
+}
+
+/* A follower's tail was replaced, so a later segment has a lower base than an earlier one: all before it
+ * still go. */
+static void segments_of_a_replaced_tail_go(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start(&rig, 1, 4096);
+    while (rig.segments_begun < 2) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 400, 0);
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    wal_rig_hardstate(&rig, 2, 0);
+    wal_rig_append(&rig, 2, 1, 400, 0); /* everything is replaced */
+    while (rig.segments_begun < 3) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 400, wal_rig_last(&rig));
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    wal_rig_flushed(&rig, rig.acked.commit);
+    for (int i = 0; i < 4; i++) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 10, 0);
+        assert_int_equal(wal_rig_settle(&rig), 0);
+    }
+    wal_rig_crash(&rig, CRASH_LOSE);
+    assert_int_equal(wal_rig_start(&rig), 0);
+    assert_int_equal(rig.recovered.segment_count, 1);
+    wal_rig_deinit(&rig);
+}
+
 /* ---- random runs against the model ---- */
+
+/* Above the commit index: within the log, of its own term or another; or behind it. */
+static void random_snapshot(wal_rig_t *rig, prng_t *prng)
+{
+    uint64_t last = wal_rig_last(rig);
+    uint64_t index = rig->sent.commit + 1 + prng_below(prng, last - rig->sent.commit + 5);
+    uint64_t term = rig->sent.term;
+    if (index <= last && prng_below(prng, 3) > 0) {
+        term = wal_rig_term_at(rig, index);
+    }
+    wal_rig_snapshot(rig, index, term, prng_below(prng, 2) ? "some members" : "restored members");
+}
 
 static void random_message(wal_rig_t *rig, prng_t *prng)
 {
     uint64_t last = wal_rig_last(rig);
     uint64_t commit = rig->sent.commit;
-    switch (prng_below(prng, 10)) {
+    switch (prng_below(prng, 11)) {
+    case 10:
+        if (prng_below(prng, 6) == 0) {
+            random_snapshot(rig, prng);
+        }
+        break;
     case 0: wal_rig_hardstate(rig, rig->sent.term + 1, prng_below(prng, 3)); break;
     case 1:
         wal_rig_configure(rig, prng_below(prng, 2) ? "some members" : "some other members");
@@ -253,6 +419,7 @@ static void crashes_never_lose_what_was_acknowledged(void **state)
     enum { RUNS = 60, LIVES = 12 };
     size_t segments = 0;
     size_t purges = 0;
+    size_t snapshots = 0;
     for (uint64_t seed = 1; seed <= RUNS; seed++) {
         prng_t prng = {.state = seed};
         wal_rig_t rig;
@@ -269,9 +436,10 @@ static void crashes_never_lose_what_was_acknowledged(void **state)
         }
         segments += rig.segments_begun;
         purges += rig.purges;
+        snapshots += rig.acked.generation;
         wal_rig_deinit(&rig);
     }
-    assert_true(segments > 100 && purges > 50); /* the runs were not trivial */
+    assert_true(segments > 100 && purges > 50 && snapshots > 100); /* the runs were not trivial */
 }
 
 /* ---- the i-th failure, for every i ---- */
@@ -291,6 +459,13 @@ static int scenario(wal_rig_t *rig)
         wal_rig_append(rig, last + 1, 1, 300, last);
         if (i % 8 == 7) {
             wal_rig_flushed(rig, rig->acked.commit);
+        }
+        if (i % 12 == 11) { /* once keeping nothing, once something */
+            rc = wal_rig_settle(rig);
+            wal_rig_snapshot(rig, last + (i % 24 == 11 ? 5 : 1), rig->sent.term, "members");
+        }
+        if (rc != 0) {
+            break;
         }
         rc = wal_rig_settle(rig);
     }
@@ -339,6 +514,11 @@ int main(void)
         cmocka_unit_test(segments_roll_over_and_go),
         cmocka_unit_test(purge_keeps_what_a_truncation_needs),
         cmocka_unit_test(a_batch_larger_than_a_segment_gets_its_own),
+        cmocka_unit_test(a_snapshot_beyond_the_log_replaces_it),
+        cmocka_unit_test(a_snapshot_within_the_log_keeps_what_follows),
+        cmocka_unit_test(a_snapshot_drops_what_does_not_follow_it),
+        cmocka_unit_test(segments_before_a_snapshot_go),
+        cmocka_unit_test(segments_of_a_replaced_tail_go),
         cmocka_unit_test(crashes_never_lose_what_was_acknowledged),
         cmocka_unit_test(every_failure_stops_the_node_and_loses_nothing),
     };
