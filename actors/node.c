@@ -29,7 +29,7 @@
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 #include "store/data_dir.h"
-#include "store/kv.h"
+#include "store/generations.h"
 #include "store/wal_dir.h"
 
 struct node {
@@ -38,7 +38,8 @@ struct node {
     data_dir_t *dir;
     wal_recovered_t recovered;
     wal_disk_t *disk;
-    shared_t *store;
+    generations_t *generations;
+    shared_t *store; /* until the applier has it */
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
     runtime_t *actors[ACTOR_COUNT];
@@ -123,12 +124,6 @@ static char *open_log(node_t *self)
 
 /* ---- the store ---- */
 
-static void close_store(void *kv)
-{
-    kv_t *store = kv;
-    kv_close(&store);
-}
-
 static void store_wrote(void *context, uint64_t micros)
 {
     metrics_observe(context, HISTOGRAM_COMMIT, micros);
@@ -136,19 +131,14 @@ static void store_wrote(void *context, uint64_t micros)
 
 static char *open_store(node_t *self)
 {
-    kv_t *kv = NULL;
     char *error = NULL;
     /* The applier is the only writer: these are its metrics. */
-    kv_leveldb_cfg_t cfg = {.path = data_dir_store(self->dir),
-                            .on_write = store_wrote,
-                            .on_write_context = &self->metrics[ACTOR_APPLIER]};
-    if (kv_leveldb_open(&kv, &cfg, &error) < 0) {
-        char *text = xasprintf("cannot open the store in %s: %s", cfg.path, error);
-        free(error);
-        return text;
-    }
-    self->store = shared_new(kv, close_store);
-    return NULL;
+    generations_leveldb_cfg_t cfg = {.dir = self->dir,
+                                     .on_write = store_wrote,
+                                     .on_write_context = &self->metrics[ACTOR_APPLIER]};
+    self->generations = generations_leveldb_new(&cfg);
+    int rc = generations_open(self->generations, self->recovered.generation, &self->store, &error);
+    return rc ? error : NULL;
 }
 
 /* The store may be behind the log, never ahead of it; and the log must reach back to the store. */
@@ -222,6 +212,7 @@ static char *add_applier(node_t *self, uint64_t *applied)
         .configuration = self->recovered.base_configuration,
     };
     applier_t *applier = applier_new(&cfg, &self->metrics[ACTOR_APPLIER], &error);
+    shared_unref(&self->store); /* it may be replaced: who uses it holds it */
     if (!applier) {
         return error;
     }
@@ -538,6 +529,7 @@ void node_stop(node_t **node_p)
     wal_disk_destroy(&self->disk);
     wal_recovered_deinit(&self->recovered);
     shared_unref(&self->store);
+    generations_destroy(&self->generations);
     data_dir_close(&self->dir);
     free(self->client_urls);
     free(self);

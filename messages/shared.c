@@ -40,6 +40,11 @@ void shared_unref(shared_t **self_p)
     }
 }
 
+bool shared_is_last(const shared_t *self)
+{
+    return atomic_load_explicit(&self->refs, memory_order_acquire) == 1;
+}
+
 void *shared_object(const shared_t *self)
 {
     return self->object;

@@ -20,7 +20,7 @@ struct data_dir {
     char *current; /* member/store/CURRENT */
     char *store;   /* member/store/<generation> */
     uint64_t generation;
-    bool is_prepared;
+    uint64_t prepared; /* the highest number given to a new generation */
     io_file_t *lock;
     io_file_t *wal_lock; /* of a --wal-dir: two data directories must not share one log */
 };
@@ -302,7 +302,8 @@ static int make_first(data_dir_t *self, char **error)
     return rc == 0 ? write_current(self, self->generation, error) : rc;
 }
 
-int data_dir_clean(data_dir_t *self, char **error)
+/* Removes all generations but the one in force. */
+static int clean(data_dir_t *self, char **error)
 {
     char **names = NULL;
     size_t count = 0;
@@ -310,59 +311,89 @@ int data_dir_clean(data_dir_t *self, char **error)
     if (rc < 0) {
         return io_error(error, rc, "cannot list %s", self->root);
     }
-    bool removed = false;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         uint64_t generation = 0;
         if (parse_generation(names[i], '\0', &generation) && generation != self->generation) {
-            char *path = generation_path(self, generation);
-            rc = remove_tree(self->io, path, error);
-            removed = true;
-            free(path);
+            rc = data_dir_remove(self, generation, error);
         }
     }
     io_names_free(&names, count);
-    if (rc == 0 && removed) {
-        rc = io_sync_dir(self->io, self->root);
-        rc = rc < 0 ? io_error(error, rc, "cannot sync the directory %s", self->root) : 0;
-    }
     return rc;
 }
 
-int data_dir_prepare(data_dir_t *self, char **path_p, char **error)
+int data_dir_settle(data_dir_t *self, uint64_t marked, char **error)
 {
-    char *path = generation_path(self, self->generation + 1);
-    int rc = remove_tree(self->io, path, error);
-    if (rc == 0) {
-        rc = make_one(self->io, path, self->root, error);
+    if (marked != 0 && marked < self->generation) {
+        *error =
+            xasprintf("the log tells of a snapshot in generation %" PRIu64 ", but %s names %" PRIu64
+                      ": the log was damaged or does not belong to this store",
+                      marked, self->current, self->generation);
+        return DATA_DIR_CORRUPT;
     }
+    int rc = 0;
+    if (marked > self->generation) {
+        char *path = generation_path(self, marked);
+        if (is_missing(self->io, path)) {
+            *error = xasprintf("the log tells of a snapshot in %s, which is missing", path);
+            rc = DATA_DIR_CORRUPT;
+        }
+        free(path);
+        rc = rc ? rc : data_dir_switch(self, marked, error);
+    }
+    return rc ? rc : clean(self, error);
+}
+
+int data_dir_prepare(data_dir_t *self, uint64_t *generation, char **path_p, char **error)
+{
+    uint64_t next = (self->prepared > self->generation ? self->prepared : self->generation) + 1;
+    char *path = generation_path(self, next);
+    int rc = remove_tree(self->io, path, error);
+    rc = rc ? rc : make_one(self->io, path, self->root, error);
     if (rc != 0) {
         free(path);
         return rc;
     }
-    self->is_prepared = true;
+    self->prepared = next;
+    *generation = next;
     *path_p = path;
     return 0;
 }
 
-int data_dir_switch(data_dir_t *self, char **error)
+int data_dir_seal(data_dir_t *self, uint64_t generation, char **error)
 {
-    assert(self->is_prepared);
-    char *path = generation_path(self, self->generation + 1);
+    char *path = generation_path(self, generation);
     int rc = io_sync_dir(self->io, path);
     if (rc < 0) {
-        free(path);
-        return io_error(error, rc, "cannot sync the new store in %s", self->root);
+        io_error(error, rc, "cannot sync the new store %s", path);
     }
-    rc = write_current(self, self->generation + 1, error);
+    free(path);
+    return rc;
+}
+
+int data_dir_switch(data_dir_t *self, uint64_t generation, char **error)
+{
+    assert(generation > self->generation);
+    int rc = write_current(self, generation, error);
     if (rc < 0) {
-        free(path);
         return rc;
     }
     free(self->store);
-    self->store = path;
-    self->generation++;
-    self->is_prepared = false;
+    self->store = generation_path(self, generation);
+    self->generation = generation;
     return 0;
+}
+
+int data_dir_remove(data_dir_t *self, uint64_t generation, char **error)
+{
+    assert(generation != self->generation);
+    char *path = generation_path(self, generation);
+    int rc = remove_tree(self->io, path, error);
+    if (rc == 0) {
+        rc = io_sync_dir(self->io, self->root);
+        rc = rc < 0 ? io_error(error, rc, "cannot sync the directory %s", self->root) : 0;
+    }
+    free(path);
+    return rc;
 }
 
 /* ---- life ---- */
@@ -377,7 +408,7 @@ static int open_store(data_dir_t *self, char **error)
     if (rc == -ENOENT) {
         rc = make_first(self, error);
     }
-    return rc == 0 ? data_dir_clean(self, error) : rc;
+    return rc;
 }
 
 static int open_all(data_dir_t *self, const data_dir_cfg_t *cfg, char **error)
@@ -438,6 +469,11 @@ void data_dir_close(data_dir_t **self_p)
 const char *data_dir_wal(const data_dir_t *self)
 {
     return self->wal;
+}
+
+uint64_t data_dir_generation(const data_dir_t *self)
+{
+    return self->generation;
 }
 
 const char *data_dir_store(const data_dir_t *self)

@@ -88,6 +88,8 @@ typedef struct {
 /* Opens or creates. Removes LevelDB's own *.log files first: they may have holes after a power cut.
  * On failure returns < 0 and *error_p is a text that is yours. */
 int kv_leveldb_open(kv_t **kv_p, const kv_leveldb_cfg_t *cfg, char **error_p);
+/* Sets cfg's on_write later: by the next writer's thread, before it writes. */
+void kv_leveldb_on_write(kv_t *kv, void (*on_write)(void *context, uint64_t micros), void *context);
 
 kv_t *kv_memory_new(void);
 /* Simulated crash: the store as it was at some batch boundary between the last completed flush and

@@ -387,6 +387,14 @@ static const kv_ops_t store_ops = {
     .close = store_close,
 };
 
+void kv_leveldb_on_write(kv_t *kv, void (*on_write)(void *context, uint64_t micros), void *context)
+{
+    assert(kv->ops == &store_ops);
+    store_t *self = (store_t *)kv;
+    self->on_write = on_write;
+    self->on_write_context = context;
+}
+
 /* ---- opening ---- */
 
 static bool ends_with(const char *name, const char *suffix)

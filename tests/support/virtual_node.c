@@ -17,7 +17,7 @@
 #include "actors/wiring.h"
 #include "membership.pb-c.h"
 #include "messages/xalloc.h"
-#include "store/kv.h"
+#include "store/generations.h"
 #include "store/wal_dir.h"
 
 #define WAL_DIR    "/data/wal"
@@ -47,8 +47,7 @@ struct virtual_node {
     virtual_node_hooks_t hooks;
     uint64_t seed, now_us, starts;
     fault_io_t *disk;
-    kv_t *kv;
-    shared_t *store;
+    generations_t *generations;
     wal_recovered_t recovered;
     wal_disk_t *files;
     actor_t actors[ACTOR_COUNT];
@@ -63,11 +62,6 @@ struct virtual_node {
 };
 
 /* ---- life ---- */
-
-static void keep_store(void *kv)
-{
-    (void)kv; /* outlives the process it is given to */
-}
 
 static void give_up_on(int rc, const char *error)
 {
@@ -97,7 +91,7 @@ virtual_node_t *virtual_node_new(const virtual_node_hooks_t *hooks, uint64_t see
     self->hooks = *hooks;
     self->seed = seed;
     self->disk = fault_io_new(seed);
-    self->kv = kv_memory_new();
+    self->generations = generations_memory_new();
     int rc = io_make_dir(fault_io(self->disk), "/data");
     bytes_t *members = encode_members();
     wal_initial_t initial = wal_initial_cluster(
@@ -128,7 +122,6 @@ static void forget_process(virtual_node_t *self)
     wal_disk_destroy(&self->files);
     wal_recovered_deinit(&self->recovered);
     self->recovered = (wal_recovered_t){0};
-    shared_unref(&self->store);
     self->disk_held = false;
     self->up = false;
 }
@@ -139,7 +132,7 @@ void virtual_node_destroy(virtual_node_t **self_p)
     *self_p = NULL;
     if (self) {
         forget_process(self);
-        kv_close(&self->kv);
+        generations_destroy(&self->generations);
         fault_io_destroy(&self->disk);
         free(self->letters);
         free(self);
@@ -150,7 +143,7 @@ void virtual_node_crash(virtual_node_t *self, crash_t how, uint64_t pick)
 {
     forget_process(self);
     fault_io_crash(self->disk, how);
-    kv_memory_crash(self->kv, pick);
+    generations_memory_crash(self->generations, pick);
 }
 
 bool virtual_node_is_up(const virtual_node_t *self)
@@ -377,9 +370,11 @@ void virtual_node_start(virtual_node_t *self)
                           &self->files, &error);
     }
     give_up_on(rc, error);
-    self->store = shared_new(self->kv, keep_store);
+    shared_t *store = NULL;
+    rc = generations_open(self->generations, self->recovered.generation, &store, &error);
+    give_up_on(rc, error);
     uint64_t origin = self->seed * 1000 + ++self->starts;
-    applier_cfg_t cfg = {.store = self->store,
+    applier_cfg_t cfg = {.store = store,
                          .origin = origin,
                          .start_commit = self->recovered.commit,
                          .flush_entries = 1000,
@@ -388,6 +383,7 @@ void virtual_node_start(virtual_node_t *self)
                          .configuration = self->recovered.base_configuration};
     applier_t *applier = applier_new(&cfg, &self->metrics[ACTOR_APPLIER], &error);
     assert(applier);
+    shared_unref(&store);
     uint64_t applied = applier_applied_index(applier);
     add(self, ACTOR_APPLIER, &applier_ops, applier);
     add_consensus(self, applied);

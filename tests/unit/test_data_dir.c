@@ -1,7 +1,8 @@
 /* Shows the layout of the data directory and its rules: one process at a time, etcd's directories
  * are left alone, exactly one generation of the store is in force whatever is cut short (every
- * changing call fails once, and every one is followed by a power cut), others are removed, and what
- * cannot be understood or used is refused with a text that names the path. */
+ * changing call fails once, and every one is followed by a power cut), and it is the one the log tells
+ * of; others are removed, and what cannot be understood or used is refused with a text that names the
+ * path. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,6 +68,14 @@ static void must_refuse(const char *path, const char *wal_path, int outcome, con
         fail_msg("'%s' does not hold '%s'", error, part);
     }
     free(error);
+}
+
+static void must_settle(data_dir_t *dir, uint64_t marked)
+{
+    char *error = NULL;
+    if (data_dir_settle(dir, marked, &error) != 0) {
+        fail_msg("%s", error);
+    }
 }
 
 static bool is_dir(const char *path)
@@ -256,33 +265,85 @@ static void a_new_generation_takes_over(void **state)
     assert_int_equal(kv_leveldb_open(&kv, &cfg, &error), 0);
     kv_close(&kv);
 
-    /* An attempt that came to nothing; the second one begins empty. */
-    assert_int_equal(data_dir_prepare(dir, &next, &error), 0);
-    char *leftover = xasprintf("%s/leftover", next);
-    write_file(leftover, "x");
-    free(next);
-    assert_int_equal(data_dir_prepare(dir, &next, &error), 0);
-    assert_false(exists(leftover));
+    /* An attempt that came to nothing, and whose database is closed late: the second one is another
+     * generation. */
+    uint64_t abandoned = 0;
+    uint64_t generation = 0;
+    char *leftover = NULL;
+    assert_int_equal(data_dir_prepare(dir, &abandoned, &leftover, &error), 0);
+    assert_int_equal(data_dir_prepare(dir, &generation, &next, &error), 0);
+    assert_int_equal(abandoned, 2);
+    assert_int_equal(generation, 3);
     assert_string_equal(data_dir_store(dir), first);
+    assert_int_equal(data_dir_remove(dir, abandoned, &error), 0);
+    assert_false(exists(leftover));
 
     cfg.path = next;
     assert_int_equal(kv_leveldb_open(&kv, &cfg, &error), 0);
     assert_int_equal(kv_flush(kv), 0);
-    assert_int_equal(data_dir_switch(dir, &error), 0);
+    assert_int_equal(data_dir_seal(dir, generation, &error), 0);
+    assert_int_equal(data_dir_generation(dir), 1);
+    assert_int_equal(data_dir_switch(dir, generation, &error), 0);
+    assert_int_equal(data_dir_generation(dir), generation);
     assert_string_equal(data_dir_store(dir), next);
     assert_true(exists(first));
-    assert_int_equal(data_dir_clean(dir, &error), 0);
+    assert_int_equal(data_dir_remove(dir, 1, &error), 0);
     assert_false(exists(first));
     kv_close(&kv);
     data_dir_close(&dir);
 
     dir = must_open(io_posix(), top, NULL);
+    must_settle(dir, generation); /* the mark is still in the log */
     assert_string_equal(data_dir_store(dir), next);
     assert_true(is_dir(next));
     data_dir_close(&dir);
     free(leftover);
     free(next);
     free(first);
+}
+
+/* A start after a crash between the mark in the log and the switch. */
+static void a_start_finishes_what_the_log_tells_of(void **state)
+{
+    (void)state;
+    data_dir_t *dir = must_open(io_posix(), top, NULL);
+    uint64_t generation = 0;
+    char *next = NULL;
+    char *error = NULL;
+    char *first = xstrdup(data_dir_store(dir));
+    assert_int_equal(data_dir_prepare(dir, &generation, &next, &error), 0);
+    assert_int_equal(data_dir_seal(dir, generation, &error), 0);
+    data_dir_close(&dir);
+    dir = must_open(io_posix(), top, NULL);
+    assert_string_equal(data_dir_store(dir), first);
+    assert_true(is_dir(next)); /* nothing is removed before the log is read */
+    must_settle(dir, generation);
+    assert_string_equal(data_dir_store(dir), next);
+    assert_false(exists(first));
+    assert_true(is_dir(next));
+    data_dir_close(&dir);
+    free(next);
+    free(first);
+}
+
+static void a_log_that_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    data_dir_t *dir = must_open(io_posix(), top, NULL);
+    char *error = NULL;
+    assert_int_equal(data_dir_settle(dir, 5, &error), DATA_DIR_CORRUPT);
+    assert_non_null(strstr(error, "member/store/5, which is missing"));
+    free(error);
+    char *five = in_top("member/store/5/CURRENT");
+    write_file(five, "x");
+    error = NULL;
+    must_settle(dir, 5);
+    assert_int_equal(data_dir_settle(dir, 4, &error), DATA_DIR_CORRUPT);
+    assert_non_null(strstr(error, "generation 4"));
+    assert_true(exists(five));
+    free(error);
+    data_dir_close(&dir);
+    free(five);
 }
 
 static void a_start_removes_other_generations_and_nothing_else(void **state)
@@ -298,6 +359,7 @@ static void a_start_removes_other_generations_and_nothing_else(void **state)
         write_file(paths[i], "x");
     }
     dir = must_open(io_posix(), top, NULL);
+    must_settle(dir, 0);
     assert_true(is_dir(data_dir_store(dir)));
     data_dir_close(&dir);
     for (size_t i = 0; i < 4; i++) {
@@ -330,28 +392,46 @@ static bool has(io_t *io, const char *dir, const char *name)
     return rc == 0;
 }
 
+/* Asks the directory above: the disk in memory may remember files of a removed directory. */
+static bool has_generation(io_t *io, const char *name)
+{
+    char **names = NULL;
+    size_t count = 0;
+    bool found = false;
+    assert_int_equal(io_list(io, "/data/member/store", &names, &count), 0);
+    for (size_t i = 0; i < count; i++) {
+        found = found || strcmp(names[i], name) == 0;
+    }
+    io_names_free(&names, count);
+    return found;
+}
+
 /* First start, then an installation: generation 1 holds "old", generation 2 "new". Goes on as far as
- * the disk lets it. Returns whether the switch has been confirmed. */
-static bool install(io_t *io, bool *failed)
+ * the disk lets it. Returns the generation that the log would tell of by then. */
+static uint64_t install(io_t *io, bool *failed)
 {
     data_dir_t *dir = NULL;
     char *error = NULL;
     char *next = NULL;
-    bool switched = false;
+    uint64_t generation = 0;
+    uint64_t marked = 0;
     *failed = true;
-    if (data_dir_open(&dir, io, &on_fault, &error) != 0) {
+    if (data_dir_open(&dir, io, &on_fault, &error) != 0 || data_dir_settle(dir, 0, &error) != 0) {
         goto done;
     }
     put_file(io, data_dir_store(dir), "old");
-    if (io_sync_dir(io, data_dir_store(dir)) != 0 || data_dir_prepare(dir, &next, &error) != 0) {
+    if (io_sync_dir(io, data_dir_store(dir)) != 0 ||
+        data_dir_prepare(dir, &generation, &next, &error) != 0) {
         goto done;
     }
     put_file(io, next, "new");
-    if (data_dir_switch(dir, &error) != 0) {
+    if (data_dir_seal(dir, generation, &error) != 0) {
         goto done;
     }
-    switched = true;
-    *failed = data_dir_clean(dir, &error) != 0;
+    marked = generation;
+    if (data_dir_switch(dir, generation, &error) == 0) {
+        *failed = data_dir_remove(dir, 1, &error) != 0;
+    }
 done:
     if (*failed && error) {
         assert_non_null(strstr(error, "/data"));
@@ -359,27 +439,22 @@ done:
     free(error);
     free(next);
     data_dir_close(&dir);
-    return switched;
+    return marked;
 }
 
-/* After a crash: a generation is in force; the new one for certain once the switch was confirmed,
- * and always a whole one. */
-static void check_after_crash(io_t *io, bool switched)
+/* After a crash a whole generation is in force: the new one if and only if the log tells of it. */
+static void check_after_crash(io_t *io, uint64_t marked)
 {
-    data_dir_t *dir = NULL;
-    char *error = NULL;
-    if (data_dir_open(&dir, io, &on_fault, &error) != 0) {
-        fail_msg("%s", error);
-    }
+    data_dir_t *dir = must_open(io, on_fault.path, NULL);
+    must_settle(dir, marked);
     const char *store = data_dir_store(dir);
-    bool is_second = strcmp(store, "/data/member/store/2") == 0;
-    if (!is_second) {
+    if (marked == 0) {
         assert_string_equal(store, "/data/member/store/1");
-        assert_false(switched);
-        assert_false(has(io, "/data/member/store/2", "new"));
+        assert_false(has_generation(io, "2"));
     } else {
+        assert_string_equal(store, "/data/member/store/2");
         assert_true(has(io, store, "new"));
-        assert_false(has(io, "/data/member/store/1", "old"));
+        assert_false(has_generation(io, "1"));
     }
     data_dir_close(&dir);
 }
@@ -396,18 +471,18 @@ static uint64_t count_changes(void)
     fault_io_t *disk = fault_disk(1);
     uint64_t before = fault_io_changes(disk);
     bool failed = false;
-    assert_true(install(fault_io(disk), &failed));
+    assert_int_equal(install(fault_io(disk), &failed), 2);
     assert_false(failed);
     uint64_t changes = fault_io_changes(disk) - before;
     fault_io_destroy(&disk);
     return changes;
 }
 
+static const crash_t crashes[] = {CRASH_PROCESS, CRASH_LOSE, CRASH_TORN_PREFIX, CRASH_TORN_SECTORS};
+
 static void every_failing_call_leaves_a_generation_in_force(void **state)
 {
     (void)state;
-    static const crash_t crashes[] = {CRASH_PROCESS, CRASH_LOSE, CRASH_TORN_PREFIX,
-                                      CRASH_TORN_SECTORS};
     uint64_t changes = count_changes();
     assert_true(changes > 15);
     for (uint64_t k = 0; k < changes; k++) {
@@ -415,9 +490,36 @@ static void every_failing_call_leaves_a_generation_in_force(void **state)
             fault_io_t *disk = fault_disk(k);
             fault_io_fail(disk, k, k % 2 ? EROFS : EIO);
             bool failed = false;
-            bool switched = install(fault_io(disk), &failed);
+            uint64_t marked = install(fault_io(disk), &failed);
             fault_io_crash(disk, crashes[c]);
-            check_after_crash(fault_io(disk), switched);
+            check_after_crash(fault_io(disk), marked);
+            fault_io_destroy(&disk);
+        }
+    }
+}
+
+/* The start that finishes an installation is cut short, too, at each of its own changes. */
+static void every_start_that_is_cut_short_can_be_repeated(void **state)
+{
+    (void)state;
+    uint64_t changes = count_changes();
+    for (uint64_t k = changes / 2; k < changes; k++) {
+        bool more = true;
+        for (uint64_t j = 0; more; j++) {
+            fault_io_t *disk = fault_disk(k);
+            fault_io_fail(disk, k, EIO);
+            bool failed = false;
+            uint64_t marked = install(fault_io(disk), &failed);
+            fault_io_crash(disk, CRASH_LOSE);
+            fault_io_fail(disk, j, EIO);
+            data_dir_t *dir = NULL;
+            char *error = NULL;
+            more = data_dir_open(&dir, fault_io(disk), &on_fault, &error) != 0 ||
+                   data_dir_settle(dir, marked, &error) != 0;
+            free(error);
+            data_dir_close(&dir);
+            fault_io_crash(disk, crashes[j % 4]);
+            check_after_crash(fault_io(disk), marked);
             fault_io_destroy(&disk);
         }
     }
@@ -452,8 +554,11 @@ int main(void)
         TEST(data_without_current_is_refused_and_kept),
         TEST(a_path_that_cannot_be_used_is_named),
         TEST(a_new_generation_takes_over),
+        TEST(a_start_finishes_what_the_log_tells_of),
+        TEST(a_log_that_does_not_fit_is_refused),
         TEST(a_start_removes_other_generations_and_nothing_else),
         cmocka_unit_test(every_failing_call_leaves_a_generation_in_force),
+        cmocka_unit_test(every_start_that_is_cut_short_can_be_repeated),
         cmocka_unit_test(a_read_only_disk_is_an_error_with_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
