@@ -161,14 +161,14 @@ static void run_probes(health_run_t *run)
         int wait = -1;
         for (size_t i = 0; i < run->n; i++) {
             grpc_client_t *client = run->probes[i].client;
-            fds[i] = grpc_client_pollfd(client);
+            grpc_client_pollfds(client, &fds[i]); /* each has one endpoint */
             int due = run->probes[i].finished ? -1 : grpc_client_wait_ms(client);
             wait = due >= 0 && (wait < 0 || due < wait) ? due : wait;
         }
         int ready = poll(fds, run->n, wait);
         for (size_t i = 0; i < run->n; i++) {
             if (!run->probes[i].finished) {
-                grpc_client_process(run->probes[i].client, ready > 0 ? fds[i].revents : 0);
+                grpc_client_process(run->probes[i].client, ready > 0 ? &fds[i] : NULL);
             }
         }
     }

@@ -314,16 +314,16 @@ static char *next_line(line_reader_t *self)
 static void wait_for_input(watch_run_t *run, line_reader_t *reader)
 {
     cli_t *cli = run->cli;
-    struct pollfd fds[2] = {grpc_client_pollfd(cli->client),
-                            {.fd = fileno(cli->in), .events = POLLIN}};
+    struct pollfd fds[1 + GRPC_CLIENT_ENDPOINTS_MAX] = {{.fd = fileno(cli->in), .events = POLLIN}};
+    grpc_client_pollfds(cli->client, &fds[1]);
     int64_t wait = grpc_client_wait_ms(cli->client);
     int64_t reopen = watch_feed_wait_ms(run->stream);
     wait = wait < 0 || (reopen >= 0 && reopen < wait) ? reopen : wait;
-    int ready = poll(fds, 2, (int)wait);
-    grpc_client_process(cli->client, ready > 0 ? fds[0].revents : 0);
+    int ready = poll(fds, 1 + grpc_client_endpoints(cli->client), (int)wait);
+    grpc_client_process(cli->client, ready > 0 ? &fds[1] : NULL);
     watch_feed_tick(run->stream);
-    if (ready > 0 && fds[1].revents != 0) {
-        read_more(reader, fds[1].fd);
+    if (ready > 0 && fds[0].revents != 0) {
+        read_more(reader, fds[0].fd);
     }
 }
 

@@ -1,4 +1,4 @@
-/* grpc_client: gRPC calls to the first reachable of several servers.
+/* grpc_client: gRPC calls to several servers of one cluster.
  * Touches sockets and the clock. One instance belongs to one thread and its creator.
  *
  * Two ways to use it:
@@ -6,10 +6,12 @@
  * - grpc_client_start: any number of unary calls and streams at once; callbacks run inside
  *   grpc_client_run, or inside grpc_client_process when the program polls on its own.
  *
- * A call that finds no connection waits for one until its deadline. When connecting fails or takes
- * longer than dial_timeout_ms, the next endpoint is tried, all of them again after a pause. Calls
- * that were on a connection when it broke end as Unavailable: whether the server saw them is not
- * known, so repeating them is the caller's decision. */
+ * A call that finds no connection waits for one until its deadline; meanwhile all endpoints are
+ * dialled at the same time, and those that do not answer again after a pause. So are the others
+ * after a server has answered Unavailable. Calls go to the connected endpoints in turn, as gRPC's
+ * round_robin does, so one that is repeated gets another server. Calls that were on a connection
+ * when it broke end as Unavailable: whether the server saw them is not known, so repeating them is
+ * the caller's decision. */
 #pragma once
 
 #include <poll.h>
@@ -22,6 +24,8 @@
 
 typedef struct grpc_client grpc_client_t;
 typedef struct grpc_stream grpc_stream_t;
+
+#define GRPC_CLIENT_ENDPOINTS_MAX 64 /* each may take a socket; a cluster has a handful */
 
 typedef struct grpc_client_cfg {
     const char *const *endpoints; /* as grpc_endpoint_parse takes them; copied */
@@ -73,10 +77,14 @@ void grpc_stream_cancel(grpc_stream_t *stream);
 /* One turn: waits at most timeout_ms (< 0: until something happens), then handles what came. */
 void grpc_client_run(grpc_client_t *self, int64_t timeout_ms);
 
-/* The same in parts, for programs with a poll loop of their own. `fd` may be -1. */
-struct pollfd grpc_client_pollfd(grpc_client_t *self);
-/* Milliseconds until grpc_client_process must be called; -1: not before the socket is ready. */
+/* The same in parts, for programs with a poll loop of their own. */
+/* How many endpoints, and so pollfds, there are. */
+size_t grpc_client_endpoints(const grpc_client_t *self);
+/* What to poll for: one for each endpoint, whose fd may be -1. */
+void grpc_client_pollfds(grpc_client_t *self, struct pollfd *fds);
+/* Milliseconds until grpc_client_process must be called; -1: not before a socket is ready. */
 int grpc_client_wait_ms(grpc_client_t *self);
-void grpc_client_process(grpc_client_t *self, short revents);
+/* `fds` with what poll has found; NULL: nothing. */
+void grpc_client_process(grpc_client_t *self, const struct pollfd *fds);
 /* Calls that have not ended. */
 size_t grpc_client_open(const grpc_client_t *self);

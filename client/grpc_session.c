@@ -146,6 +146,8 @@ static void decide_status(grpc_call_t *call, uint32_t error_code)
         grpc_status_setf(&call->status, (int)grpc_code_of_reset(error_code),
                          "stream terminated by RST_STREAM with error code: %s",
                          grpc_reset_name(error_code));
+        /* By RFC 9113 section 8.7; a GOAWAY that leaves the stream out says the same. */
+        call->status.unprocessed = error_code == NGHTTP2_REFUSED_STREAM && call->http_status < 0;
     } else {
         grpc_status_set(&call->status, GRPC_INTERNAL,
                         "server closed the stream without sending trailers");

@@ -1,13 +1,15 @@
 /* grpc_status: how a call ended. Pure. A status is embedded in its owner, which calls deinit. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "messages/errors.h"
 
 typedef struct grpc_status {
-    int code;      /* grpc_code_t, or a number a server made up */
-    char *message; /* never NULL after set; owned */
+    int code;         /* grpc_code_t, or a number a server made up */
+    char *message;    /* never NULL after set; owned */
+    bool unprocessed; /* the server has said that it never began: any call may be repeated */
 } grpc_status_t;
 
 /* Copies the message. */

@@ -22,6 +22,7 @@ static void on_unary_done(void *arg, const grpc_status_t *status)
 {
     unary_t *unary = arg;
     grpc_status_set(&unary->status, status->code, status->message);
+    unary->status.unprocessed = status->unprocessed;
     unary->done = true;
 }
 

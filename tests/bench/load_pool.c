@@ -39,7 +39,7 @@ void load_pool_run(load_pool_t *self, int timeout_ms)
 {
     struct pollfd *fds = self->fds;
     for (size_t i = 0; i < self->clients_n; i++) {
-        fds[i] = grpc_client_pollfd(self->clients[i]);
+        grpc_client_pollfds(self->clients[i], &fds[i]); /* each has one endpoint */
         int wait = grpc_client_wait_ms(self->clients[i]);
         if (wait >= 0 && wait < timeout_ms) {
             timeout_ms = wait;
@@ -47,7 +47,7 @@ void load_pool_run(load_pool_t *self, int timeout_ms)
     }
     int ready = poll(fds, self->clients_n, timeout_ms);
     for (size_t i = 0; i < self->clients_n; i++) {
-        grpc_client_process(self->clients[i], ready > 0 ? fds[i].revents : 0);
+        grpc_client_process(self->clients[i], ready > 0 ? &fds[i] : NULL);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/grpc_client.h"
@@ -34,6 +35,7 @@ typedef struct {
     bool mute;         /* accepts and says nothing */
     bool speaks_http1; /* answers with an error page */
     bool leaves_open;  /* reads calls and does not answer */
+    bool unavailable;  /* says so */
 } server_t;
 
 typedef struct {
@@ -49,16 +51,21 @@ static int endings;
 
 /* ---- the server ---- */
 
-static void server_start(server_t *self, const char *name)
+static void server_listen(server_t *self)
 {
-    *self = (server_t){.listener = -1};
-    snprintf(self->path, sizeof self->path, "/tmp/quoral-test-%d-%s", (int)getpid(), name);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", self->path);
     unlink(self->path);
     self->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(self->listener, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(self->listener, 8), 0);
+}
+
+static void server_start(server_t *self, const char *name)
+{
+    *self = (server_t){.listener = -1};
+    snprintf(self->path, sizeof self->path, "/tmp/quoral-test-%d-%s", (int)getpid(), name);
+    server_listen(self);
 }
 
 static void drop_connections(server_t *self)
@@ -75,8 +82,11 @@ static void drop_connections(server_t *self)
 static void server_stop(server_t *self)
 {
     drop_connections(self);
-    close(self->listener);
-    unlink(self->path);
+    if (self->listener >= 0) {
+        close(self->listener);
+        unlink(self->path);
+        self->listener = -1;
+    }
 }
 
 static void answer_calls(server_t *self, connection_t *connection)
@@ -88,6 +98,10 @@ static void answer_calls(server_t *self, connection_t *connection)
         }
         connection->answered++;
         h2_server_headers(connection->h2, stream);
+        if (self->unavailable) {
+            h2_server_trailers(connection->h2, stream, "14", "etcdserver: leader changed");
+            continue;
+        }
         h2_server_raw(connection->h2, stream, grpc_buffer_head(&stream->in),
                       grpc_buffer_size(&stream->in));
         h2_server_trailers(connection->h2, stream, "0", "");
@@ -129,7 +143,8 @@ static void serve(server_t *self, connection_t *connection)
 
 static void server_turn(server_t *self)
 {
-    int fd = accept4(self->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd =
+        self->listener < 0 ? -1 : accept4(self->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         assert_true(self->n < CONNECTIONS_MAX);
         self->connections[self->n++] = (connection_t){.fd = fd, .h2 = h2_server_new()};
@@ -141,17 +156,23 @@ static void server_turn(server_t *self)
 
 /* ---- the client ---- */
 
-static grpc_client_t *new_client(const char *const *endpoints, size_t n)
+static grpc_client_t *new_patient_client(const char *const *endpoints, size_t n,
+                                         int64_t dial_timeout_ms)
 {
     char *error = NULL;
     grpc_client_t *client = grpc_client_new(&(grpc_client_cfg_t){.endpoints = endpoints,
                                                                  .endpoints_n = n,
-                                                                 .dial_timeout_ms = 100,
+                                                                 .dial_timeout_ms = dial_timeout_ms,
                                                                  .recv_bytes_max = 1000,
                                                                  .send_bytes_max = 40},
                                             &error);
     assert_non_null(client);
     return client;
+}
+
+static grpc_client_t *new_client(const char *const *endpoints, size_t n)
+{
+    return new_patient_client(endpoints, n, 100);
 }
 
 static void on_message(void *arg, const uint8_t *message, size_t size)
@@ -204,12 +225,19 @@ static void run(grpc_client_t *client, server_t *servers, size_t n, const probe_
 }
 
 /* A number of turns in which nothing is waited for. */
-static void some_turns(grpc_client_t *client, server_t *server)
+static void some_turns_of(grpc_client_t *client, server_t *servers, size_t n)
 {
     for (int i = 0; i < 20; i++) {
         grpc_client_run(client, 0);
-        server_turn(server);
+        for (size_t k = 0; k < n; k++) {
+            server_turn(&servers[k]);
+        }
     }
+}
+
+static void some_turns(grpc_client_t *client, server_t *server)
+{
+    some_turns_of(client, server, 1);
 }
 
 static void expect_echo(const probe_t *probe, const char *text)
@@ -220,6 +248,196 @@ static void expect_echo(const probe_t *probe, const char *text)
 }
 
 /* ---- tests ---- */
+
+/* Servers and a client that knows all of them. */
+typedef struct {
+    server_t servers[3];
+    size_t n;
+    grpc_client_t *client;
+} cluster_t;
+
+static void cluster_start(cluster_t *self, size_t n, int64_t dial_timeout_ms)
+{
+    const char *endpoints[3] = {0};
+    char *texts[3];
+    char name[32];
+    self->n = n;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "member%zu", i);
+        server_start(&self->servers[i], name);
+        endpoints[i] = texts[i] = xasprintf("unix://%s", self->servers[i].path);
+    }
+    self->client = new_patient_client(endpoints, n, dial_timeout_ms);
+    for (size_t i = 0; i < n; i++) {
+        free(texts[i]);
+    }
+}
+
+static void cluster_stop(cluster_t *self)
+{
+    grpc_client_destroy(&self->client);
+    for (size_t i = 0; i < self->n; i++) {
+        server_stop(&self->servers[i]);
+    }
+}
+
+static void expect_call(cluster_t *self, const char *text)
+{
+    probe_t probe;
+    start(self->client, &probe, text, 5000);
+    run(self->client, self->servers, self->n, &probe);
+    expect_echo(&probe, text);
+}
+
+static size_t calls_of(const server_t *server)
+{
+    size_t calls = 0;
+    for (size_t i = 0; i < server->n; i++) {
+        calls += server->connections[i].h2->streams_n;
+    }
+    return calls;
+}
+
+static void an_endpoint_that_hangs_delays_nothing(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    cluster_start(&cluster, 2, 3600000);
+    cluster.servers[0].mute = true;
+    expect_call(&cluster, "hello");
+    assert_int_equal(cluster.servers[0].n, 1); /* it was dialled, too */
+    assert_int_equal(calls_of(&cluster.servers[0]), 0);
+    /* Once it answers, it takes its part. */
+    cluster.servers[0].mute = false;
+    some_turns_of(cluster.client, cluster.servers, 2);
+    for (int i = 0; i < 4; i++) {
+        expect_call(&cluster, "again");
+    }
+    assert_int_equal(calls_of(&cluster.servers[0]), 2);
+    assert_int_equal(calls_of(&cluster.servers[1]), 3);
+    cluster_stop(&cluster);
+}
+
+static void calls_take_the_endpoints_in_turn(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    cluster_start(&cluster, 3, 100);
+    expect_call(&cluster, "first");
+    some_turns_of(cluster.client, cluster.servers, 3); /* all are connected now */
+    for (int i = 0; i < 6; i++) {
+        size_t before[3];
+        for (size_t k = 0; k < 3; k++) {
+            before[k] = calls_of(&cluster.servers[k]);
+        }
+        expect_call(&cluster, "x");
+        for (size_t k = 0; k < 3; k++) {
+            assert_true(calls_of(&cluster.servers[k]) <= before[k] + 1);
+        }
+    }
+    for (size_t k = 0; k < 3; k++) {
+        assert_in_range(calls_of(&cluster.servers[k]), 2, 3);
+        assert_int_equal(cluster.servers[k].n, 1);
+    }
+    cluster_stop(&cluster);
+}
+
+static void calls_on_other_connections_go_on(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    probe_t lost;
+    probe_t kept;
+    cluster_start(&cluster, 2, 100);
+    expect_call(&cluster, "connect");
+    some_turns_of(cluster.client, cluster.servers, 2);
+    bool first = calls_of(&cluster.servers[0]) == 1; /* then the next one goes to the second */
+    cluster.servers[0].leaves_open = true;
+    cluster.servers[1].leaves_open = true;
+    start(cluster.client, first ? &kept : &lost, "x", 5000);
+    start(cluster.client, first ? &lost : &kept, "y", 5000);
+    some_turns_of(cluster.client, cluster.servers, 2);
+    server_stop(&cluster.servers[0]); /* and it does not come back */
+    cluster.servers[1].leaves_open = false;
+    run(cluster.client, cluster.servers, 2, &kept);
+    assert_int_equal(lost.code, GRPC_UNAVAILABLE);
+    expect_echo(&kept, first ? "x" : "y");
+    for (int i = 0; i < 3; i++) {
+        expect_call(&cluster, "later");
+    }
+    cluster_stop(&cluster);
+}
+
+static void others_are_dialled_when_one_is_unavailable(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    probe_t probe = {.code = GRPC_UNAVAILABLE};
+    cluster_start(&cluster, 2, 100);
+    server_stop(&cluster.servers[1]);
+    expect_call(&cluster, "connect");
+    cluster.servers[0].unavailable = true;
+    server_listen(&cluster.servers[1]); /* nobody knows yet */
+    for (int i = 0; i < H2_SERVER_STREAMS_MAX - 1 && probe.code == GRPC_UNAVAILABLE; i++) {
+        start(cluster.client, &probe, "x", 5000);
+        run(cluster.client, cluster.servers, 2, &probe);
+        poll(NULL, 0, 2); /* the client pauses before it dials again */
+    }
+    expect_echo(&probe, "x");
+    assert_int_equal(calls_of(&cluster.servers[1]), 1);
+    cluster_stop(&cluster);
+}
+
+static void a_leaving_server_gets_no_calls_if_others_can(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    probe_t open;
+    cluster_start(&cluster, 2, 100);
+    expect_call(&cluster, "connect");
+    some_turns_of(cluster.client, cluster.servers, 2);
+    server_t *next = &cluster.servers[calls_of(&cluster.servers[0]) == 1 ? 1 : 0];
+    next->leaves_open = true;
+    start(cluster.client, &open, "open", 5000);
+    some_turns_of(cluster.client, cluster.servers, 2);
+    h2_server_goaway(next->connections[0].h2);
+    some_turns_of(cluster.client, cluster.servers, 2);
+    for (int i = 0; i < 3; i++) {
+        expect_call(&cluster, "elsewhere");
+    }
+    assert_int_equal(calls_of(next), 1);
+    next->leaves_open = false;
+    run(cluster.client, cluster.servers, 2, &open);
+    expect_echo(&open, "open");
+    cluster_stop(&cluster);
+}
+
+/* gRPC servers reset a stream at its deadline; that may be seen before the client looks at its clock. */
+static void a_reset_at_the_deadline_is_the_deadline(void **state)
+{
+    (void)state;
+    cluster_t cluster;
+    probe_t probe;
+    struct timespec begin;
+    struct timespec now;
+    cluster_start(&cluster, 1, 100);
+    expect_call(&cluster, "connect");
+    cluster.servers[0].leaves_open = true;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    start(cluster.client, &probe, "x", 200);
+    some_turns(cluster.client, &cluster.servers[0]);
+    assert_int_equal(calls_of(&cluster.servers[0]), 2);
+    h2_server_t *h2 = cluster.servers[0].connections[0].h2;
+    h2_server_reset(h2, &h2->streams[1], NGHTTP2_CANCEL);
+    server_turn(&cluster.servers[0]);
+    do {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 201);
+    run(cluster.client, cluster.servers, 1, &probe);
+    assert_int_equal(probe.code, GRPC_DEADLINE_EXCEEDED);
+    assert_string_equal(probe.message, "context deadline exceeded");
+    cluster_stop(&cluster);
+}
 
 static void the_next_endpoint_is_tried(void **state)
 {
@@ -448,12 +666,27 @@ static void bad_endpoints_give_a_reason(void **state)
         assert_string_equal(error, cases[i].error);
         free(error);
     }
+    const char *many[GRPC_CLIENT_ENDPOINTS_MAX + 1];
+    for (size_t i = 0; i < GRPC_CLIENT_ENDPOINTS_MAX + 1; i++) {
+        many[i] = "127.0.0.1:1";
+    }
+    grpc_client_cfg_t cfg = {.endpoints = many, .endpoints_n = GRPC_CLIENT_ENDPOINTS_MAX + 1};
+    char *error = NULL;
+    assert_null(grpc_client_new(&cfg, &error));
+    assert_string_equal(error, "more than 64 endpoints");
+    free(error);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_endpoint_is_tried),
+        cmocka_unit_test(an_endpoint_that_hangs_delays_nothing),
+        cmocka_unit_test(calls_take_the_endpoints_in_turn),
+        cmocka_unit_test(calls_on_other_connections_go_on),
+        cmocka_unit_test(others_are_dialled_when_one_is_unavailable),
+        cmocka_unit_test(a_leaving_server_gets_no_calls_if_others_can),
+        cmocka_unit_test(a_reset_at_the_deadline_is_the_deadline),
         cmocka_unit_test(without_a_server_deadlines_pass),
         cmocka_unit_test(a_lost_connection_ends_its_calls_and_is_replaced),
         cmocka_unit_test(calls_are_sent_in_order_and_at_once),

@@ -261,6 +261,42 @@ static void an_abandoned_call_is_reset_and_silent(void **state)
     destroy_pair(&pair);
 }
 
+static void what_the_server_never_began_may_be_repeated(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t reset;
+        bool begun;
+        bool unprocessed;
+    } cases[] = {{NGHTTP2_REFUSED_STREAM, false, true},
+                 {NGHTTP2_REFUSED_STREAM, true, false},
+                 {NGHTTP2_INTERNAL_ERROR, false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pair_t pair = new_pair();
+        probe_t *probe = start(&pair, "x", -1);
+        h2_server_stream_t *stream = &pair.server->streams[0];
+        if (cases[i].begun) {
+            h2_server_headers(pair.server, stream);
+            pump(&pair);
+        }
+        h2_server_reset(pair.server, stream, cases[i].reset);
+        pump(&pair);
+        assert_true(probe->closed);
+        assert_int_equal(probe->call.status.unprocessed, cases[i].unprocessed);
+        free_probe(probe);
+        destroy_pair(&pair);
+    }
+    /* The server goes away and does not count the call among those it will answer. */
+    pair_t pair = new_pair();
+    h2_server_goaway(pair.server);
+    probe_t *probe = start(&pair, "x", -1);
+    assert_true(probe->closed);
+    assert_int_equal(probe->call.status.code, GRPC_UNAVAILABLE);
+    assert_true(probe->call.status.unprocessed);
+    free_probe(probe);
+    destroy_pair(&pair);
+}
+
 static void goaway_and_garbage_are_noticed(void **state)
 {
     (void)state;
@@ -290,6 +326,7 @@ int main(void)
         cmocka_unit_test(both_sides_may_go_on_sending),
         cmocka_unit_test(answers_that_are_too_large_or_compressed_end_the_call),
         cmocka_unit_test(an_abandoned_call_is_reset_and_silent),
+        cmocka_unit_test(what_the_server_never_began_may_be_repeated),
         cmocka_unit_test(goaway_and_garbage_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
