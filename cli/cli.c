@@ -10,7 +10,7 @@
 #include "messages/errors.h"
 #include "messages/xalloc.h"
 
-/* clientv3's numbers: a read is repeated on Unavailable after 25 ms, at most 100 times. */
+/* clientv3's numbers. Calls go to the endpoints in turn, so one that is repeated gets another. */
 #define RETRIES_MAX    100
 #define RETRY_PAUSE_MS 25
 
@@ -239,6 +239,11 @@ bool cli_known_error(const char *text)
     return false;
 }
 
+bool cli_is_error(const grpc_status_t *status, api_error_t error)
+{
+    return strcmp(status->message, api_error_text(error)) == 0;
+}
+
 char *cli_status_text(const grpc_status_t *status)
 {
     char name[GRPC_CODE_NAME_BYTES];
@@ -259,10 +264,22 @@ int64_t cli_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void pause_ms(long ms)
+/* Whether the next server may be asked. */
+static bool may_repeat(const grpc_client_t *client, const grpc_status_t *status, retry_t retry)
 {
-    struct timespec t = {.tv_nsec = ms * 1000000};
-    nanosleep(&t, NULL);
+    bool learner = cli_is_error(status, API_NOT_SUPPORTED_FOR_LEARNER);
+    return status->unprocessed || (learner && grpc_client_endpoints(client) > 1) ||
+           (retry == RETRY_REPEATABLE && status->code == GRPC_UNAVAILABLE);
+}
+
+/* clientv3 pauses each time it has asked a quorum of the endpoints. */
+static void pause_before(int attempt, const grpc_client_t *client)
+{
+    int quorum = (int)grpc_client_endpoints(client) / 2 + 1;
+    struct timespec t = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
+    if (attempt > 0 && attempt % quorum == 0) {
+        nanosleep(&t, NULL);
+    }
 }
 
 int cli_call(grpc_client_t *client, const char *path, const ProtobufCMessage *request,
@@ -272,16 +289,16 @@ int cli_call(grpc_client_t *client, const char *path, const ProtobufCMessage *re
     int64_t deadline = cli_now_ms() + timeout_ms;
     grpc_status_t status = {0};
     for (int attempt = 0; attempt < RETRIES_MAX; attempt++) {
+        pause_before(attempt, client);
         int64_t left = timeout_ms < 0 ? GRPC_NO_TIMEOUT : deadline - cli_now_ms();
         grpc_status_deinit(&status);
         if (grpc_client_call(client, path, request, answer_type,
                              timeout_ms >= 0 && left < 0 ? 0 : left, answer_p, &status) == 0) {
             return 0;
         }
-        if (retry == RETRY_NEVER || status.code != GRPC_UNAVAILABLE) {
+        if (!may_repeat(client, &status, retry)) {
             break;
         }
-        pause_ms(RETRY_PAUSE_MS);
     }
     *error_p = cli_status_text(&status);
     grpc_status_deinit(&status);

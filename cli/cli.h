@@ -56,10 +56,11 @@ int64_t cli_now_ms(void);
 /* A fresh copy without the blanks around it, as endpoints are used. */
 char *cli_trimmed(const char *text);
 
-/* Whether a call that ended as Unavailable may be sent again. */
+/* Whether a call that ended as Unavailable may be sent again. Any call is sent again that the server
+ * has not begun, or that a learner has refused when there are other endpoints. */
 typedef enum retry {
     RETRY_NEVER,      /* the server may have done it already */
-    RETRY_REPEATABLE, /* reads */
+    RETRY_REPEATABLE, /* reads, and what does no harm twice */
 } retry_t;
 
 /* One unary call. 0: *answer_p is the caller's. 1: *error_p is a fresh text for people. */
@@ -71,6 +72,8 @@ int cli_call(grpc_client_t *client, const char *path, const ProtobufCMessage *re
 char *cli_status_text(const grpc_status_t *status);
 /* The server's text is one that clients know (contract section 10). */
 bool cli_known_error(const char *text);
+/* It is this one: clients tell errors by their texts. */
+bool cli_is_error(const grpc_status_t *status, api_error_t error);
 
 /* Hexadecimal lease id. 0 or an exit code; the error is printed. */
 int cli_parse_lease(cli_t *self, const char *what, const char *text, int64_t *id_p)

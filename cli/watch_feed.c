@@ -26,6 +26,7 @@ struct watch_feed {
     watcher_t **last_p;
     watcher_t *head;
     int64_t reopen_at_ms; /* -1: not waiting */
+    size_t learners;      /* that have refused the stream in a row */
 };
 
 static void open_stream(watch_feed_t *self);
@@ -109,6 +110,7 @@ static void on_created(watch_feed_t *self, const Etcdserverpb__WatchResponse *an
     if (answer->watch_id == -1 || (answer->canceled && answer->cancel_reason[0] != 0)) {
         end_watcher(self, watcher, answer->cancel_reason);
     } else {
+        self->learners = 0;
         watcher->id = answer->watch_id;
         watcher->created = true;
         watcher->settled = true;
@@ -189,13 +191,22 @@ static void on_answer(void *arg, const uint8_t *message, size_t size)
     etcdserverpb__watch_response__free_unpacked(answer, NULL);
 }
 
+/* Whether opening the stream again may help. Learners serve no watches, so the next endpoint gets it. */
+static bool is_passing(watch_feed_t *self, const grpc_status_t *status)
+{
+    if (cli_is_error(status, API_NOT_SUPPORTED_FOR_LEARNER)) {
+        return ++self->learners < grpc_client_endpoints(self->client);
+    }
+    return (status->code == GRPC_UNAVAILABLE || status->code == GRPC_INTERNAL) &&
+           !cli_is_error(status, API_NO_LEADER);
+}
+
 static void on_stream_done(void *arg, const grpc_status_t *status)
 {
     watch_feed_t *self = arg;
     self->stream = NULL;
     self->head = NULL;
-    bool passing = (status->code == GRPC_UNAVAILABLE || status->code == GRPC_INTERNAL) &&
-                   strcmp(status->message, "etcdserver: no leader") != 0;
+    bool passing = is_passing(self, status);
     char *error = cli_status_text(status);
     for (watcher_t *w = self->watchers; w != NULL; w = w->next) {
         w->created = false;
