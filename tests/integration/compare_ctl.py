@@ -197,20 +197,31 @@ class Run:
         self.mapper = Mapper(base)
         self.leases = []
 
-    def step(self, step):
-        tool, base, leases, mapper = self.tool, self.base, self.leases, self.mapper
-        args = [fill_in(a, base, leases, tool) for a in step["args"]]
-        stdin = fill_in(step.get("stdin", ""), base, leases, tool).encode()
-        env = {k: fill_in(v, base, leases, tool) for k, v in step.get("env", {}).items()}
+    def fill(self, text):
+        return fill_in(text, self.base, self.leases, self.tool)
+
+    def execute(self, step):
+        """(stdout, stderr without logs, exit code) as they come."""
+        args = [self.fill(a) for a in step["args"]]
+        stdin = self.fill(step.get("stdin", "")).encode()
+        env = {k: self.fill(v) for k, v in step.get("env", {}).items()}
         if "lines" in step:
-            out, err, code = tool.run_until(args, stdin, env, step["lines"],
-                                            step.get("stderr_lines", 0))
+            out, err, code = self.tool.run_until(args, stdin, env, step["lines"],
+                                                 step.get("stderr_lines", 0))
         else:
-            out, err, code = tool.run(args, stdin, env, step.get("endpoint", True))
+            out, err, code = self.tool.run(args, stdin, env, step.get("endpoint", True))
+        return out, without_logs(err), code
+
+    def learn(self, out):
+        """Remembers the names of what a step has made."""
         granted = re.search(rb"lease ([0-9a-f]{16}) granted with TTL\(\d+s\)\n", out)
         if granted and "remaining" not in out.decode(errors="replace"):
-            leases.append(granted.group(1).decode())
-        err = without_logs(err)
+            self.leases.append(granted.group(1).decode())
+
+    def step(self, step):
+        tool, mapper = self.tool, self.mapper
+        out, err, code = self.execute(step)
+        self.learn(out)
         if step.get("usage"):
             err = err.split(b"\n")[0]
         if step.get("protobuf"):
@@ -237,17 +248,18 @@ def run_both(ctl, reference, scenario):
     return ours, [run.step(step) for step in scenario]
 
 
-def compare(ctl, reference, name, scenario, verbose):
+def compare(name, scenario, ours, theirs, verbose):
+    """How many steps have different results, which are printed."""
     differences = 0
-    ours, theirs = run_both(ctl, reference, scenario)
     for step, mine, other in zip(scenario, ours, theirs):
+        title = " ".join(step.get("args", ["(no command)"]))
         if verbose:
-            print(f"{name}: {' '.join(step['args'])!r}: {other}")
+            print(f"{name}: {title!r}: {other}")
         if "timeout" in (mine[2], other[2]):
-            print(f"TIMEOUT {name}: {' '.join(step['args'])}: {mine}")
+            print(f"TIMEOUT {name}: {title}: {mine}")
         if (mine != other) != ("differs" in step):
             differences += 1
-            print(f"DIFFERENT {name}: {' '.join(step['args'])}")
+            print(f"DIFFERENT {name}: {title}")
             for what, a, b in zip(("stdout", "stderr", "exit"), mine, other):
                 if a != b:
                     print(f"  {what}  ours: {a!r}\n  {what} etcdctl: {b!r}")
@@ -267,7 +279,8 @@ def main():
     differences = steps = 0
     for name, scenario in ctl_scenarios.scenarios():
         if not options.only or options.only in name:
-            differences += compare(ctl, reference, name, scenario, options.verbose)
+            ours, theirs = run_both(ctl, reference, scenario)
+            differences += compare(name, scenario, ours, theirs, options.verbose)
             steps += len(scenario)
     print(f"{steps} commands compared, {differences} different")
     return 1 if differences or not steps else 0

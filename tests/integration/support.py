@@ -154,6 +154,10 @@ class Server:
     def url(self):
         return "http://" + self.target
 
+    @property
+    def peer_url(self):
+        return "http://127.0.0.1:%d" % self.peer_port
+
     def command(self):
         return shlex.split(os.environ.get("QUORAL_WRAP", "")) + [
             self.binary,
