@@ -257,7 +257,7 @@ static void add_consensus(node_t *self, uint64_t applied)
         .catchup_entries = self->options->snapshot_catchup_entries,
         .election_timeout_us = election_timeout_us(self),
         .heartbeat_us = (uint64_t)self->options->heartbeat_ms * 1000,
-        .max_learners = 1, /* as etcd, unless told otherwise */
+        .max_learners = self->options->max_learners,
     };
     election_t *election = election_new(&election_cfg, &self->metrics[ACTOR_ELECTION]);
     replicator_t *replicator = replicator_new(&replicator_cfg, &self->metrics[ACTOR_REPLICATOR]);

@@ -31,7 +31,9 @@
 #define LIMIT_FORWARDED       100000 /* proposals at the leader without an answer; as LIMIT_CALLS */
 #define LIMIT_FORWARDED_READS 1024 /* questions of followers that wait for a round at the leader */
 #define LIMIT_FORWARD_ORIGINS                                                                      \
-    256 /* runs of members whose forwards a leader tells apart in a term */
+    256                          /* runs of members whose forwards a leader tells apart in a term */
+#define LIMIT_WAITING_CHANGES 16 /* of membership: one is made at a time, people ask for them */
+#define LIMIT_HELD_BATCHES    4096 /* of proposals while the leadership is handed over */
 #define LIMIT_LOG_SNAPSHOT_BYTES                                                                   \
     (256u << 20) /* log kept while a snapshot is on its way; above, that one was for nothing */
 #define LIMIT_TERM                                                                                 \

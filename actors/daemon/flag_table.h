@@ -128,7 +128,7 @@
     X(WATCH_PROGRESS, "watch-progress-notify-interval", DURATION, "10m", ON, FEATURES, true, "", "Time between progress notifications of idle watches, at least 100ms.") \
     X(WARN_APPLY, "warning-apply-duration", DURATION, "100ms", ON, FEATURES, true, "", "Time above which applying is logged and counted as slow.") \
     X(BOOT_DEFRAG, "bootstrap-defrag-threshold-megabytes", UINT, "0", INERT, FEATURES, true, "LevelDB needs no defragmentation", "Defragment at start when this much would be freed.") \
-    X(MAX_LEARNERS, "max-learners", INT, "1", LATER, FEATURES, true, "adding members", "Maximum number of learners.") \
+    X(MAX_LEARNERS, "max-learners", INT, "1", ON, FEATURES, true, "", "Maximum number of learners in the cluster.") \
     X(DOWNGRADE_CHECK, "downgrade-check-time", DURATION, "5s", LATER, FEATURES, true, "downgrading", "Time between checks of a downgrade.") \
     \
     X(FORCE_NEW, "force-new-cluster", BOOL, "false", LATER, UNSAFE, true, "forcing a new cluster", "Drop all other members.") \

@@ -38,6 +38,7 @@ typedef struct {
     char *initial_cluster, *initial_cluster_token;
     bool join_existing; /* --initial-cluster-state=existing */
     bool pre_vote, tick_advance;
+    size_t max_learners;
 
     size_t max_txn_ops, max_request_bytes;
     uint32_t max_concurrent_streams;

@@ -264,6 +264,7 @@ static char *check_sizes(const check_t *self)
     options_t *options = self->options;
     uint64_t request = value_of(self, FLAG_MAX_REQUEST_BYTES)->number;
     int64_t batch = value_of(self, FLAG_COMPACTION_BATCH)->integer;
+    int64_t learners = value_of(self, FLAG_MAX_LEARNERS)->integer;
     uint64_t ops = value_of(self, FLAG_MAX_TXN_OPS)->number;
     if (request > LIMIT_REQUEST_BYTES_MAX) {
         return xasprintf("--max-request-bytes must not be above %u", LIMIT_REQUEST_BYTES_MAX);
@@ -274,11 +275,15 @@ static char *check_sizes(const check_t *self)
     if (batch < 0) {
         return xstrdup("--compaction-batch-limit must not be negative");
     }
+    if (learners < 0) {
+        return xstrdup("--max-learners must not be negative");
+    }
     if (ops > LIMIT_MESSAGE_FIELDS) {
         return xasprintf("--max-txn-ops must not be above %d", LIMIT_MESSAGE_FIELDS);
     }
     options->max_request_bytes = (size_t)request;
     options->max_txn_ops = (size_t)ops;
+    options->max_learners = (size_t)learners;
     options->max_concurrent_streams = (uint32_t)value_of(self, FLAG_MAX_STREAMS)->number;
     options->compaction_batch_limit = batch ? (uint64_t)batch : 1000;
     options->snapshot_count = value_of(self, FLAG_SNAPSHOT_COUNT)->number;

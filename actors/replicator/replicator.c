@@ -55,6 +55,13 @@ static void replicator_destroy(void **self_p)
         free(self->pending.items);
         free(self->forwarded.items);
         free(self->origins);
+        for (size_t i = 0; i < self->change_count; i++) {
+            proposals_free(&self->changes[i].items, self->changes[i].count);
+        }
+        for (size_t i = 0; i < self->handover.held_count; i++) {
+            proposals_free(&self->handover.held[i].items, self->handover.held[i].count);
+        }
+        free(self->handover.held);
         free(self->reads);
         free(self->followers);
         free(self->counted);
@@ -126,16 +133,32 @@ static void mind_pause(replicator_t *self, uint64_t now_us, outbox_t *out)
     replicator_stop_leading(self, out);
 }
 
+/* A leader that removed itself leads until that is committed, and the others know. */
+static void leave(replicator_t *self, outbox_t *out)
+{
+    if (self->lead) {
+        replicator_report(self, MSG_RESIGNED, self->lead, self->cfg.member_id, out);
+        replicator_stop_leading(self, out);
+    }
+    outbox_end_node(out, "the member has been permanently removed from the cluster");
+}
+
 static void end_of_burst(replicator_t *self, outbox_t *out)
 {
+    bool must_leave = replicator_must_leave(self);
+    replicator_make_changes(self, out);
+    replicator_mind_handover(self, out);
     replicator_tell_members(self, out);
     replicator_write_log(self, out);
     replicator_deliver(self, out);
     bool has_new_round = replicator_confirm_reads(self, out);
     if (self->lead) {
-        replicator_lead(self, has_new_round, out);
+        replicator_lead(self, has_new_round || must_leave, out);
     } else {
         replicator_follow(self, out);
+    }
+    if (must_leave) {
+        leave(self, out);
     }
     replicator_check_stall(self, out);
     metrics_set(self->metrics, METRIC_PROPOSALS_PENDING,
@@ -166,7 +189,8 @@ static void replicator_step(void *context, const step_in_t *in, outbox_t *out)
         }
         break;
     case MSG_PEER: on_peer(self, &msg->u.peer, out); break;
-    case MSG_STOP: outbox_stopped(out); break;
+    case MSG_TRANSFER: replicator_on_transfer(self, msg, out); break;
+    case MSG_STOP: replicator_on_stop(self, out); break;
     default: assert(!"a message that the wiring table does not send to replicator");
     }
 }
@@ -179,9 +203,12 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t replicator_deadline(const void *context)
 {
     const replicator_t *self = context;
-    uint64_t due_us = replicator_stall_due_us(self);
-    return earlier(due_us,
-                   self->lead ? replicator_tick_due_us(self) : replicator_leader_due_us(self));
+    uint64_t due_us = earlier(replicator_stall_due_us(self), replicator_handover_due_us(self));
+    if (self->lead) {
+        return earlier(due_us, replicator_tick_due_us(self));
+    }
+    due_us = earlier(due_us, replicator_leader_due_us(self));
+    return earlier(due_us, replicator_reads_due_us(self));
 }
 
 const core_ops_t replicator_ops = {

@@ -12,14 +12,34 @@
 
 /* ---- to the leader ---- */
 
+/* The oldest makes room: its answer must have got lost, or this client would not ask for so many. */
+static void remember_change(replicator_t *self, const pending_t *change)
+{
+    pending_t *all = self->forwarded_changes;
+    if (self->forwarded_change_count == LIMIT_WAITING_CHANGES) {
+        memmove(all, all + 1, --self->forwarded_change_count * sizeof *all);
+    }
+    all[self->forwarded_change_count++] = *change;
+}
+
 static void remember_forwarded(replicator_t *self, const batch_t *batch, const proposal_t *item)
 {
-    pending_t proposal = {.id = self->forward_id,
-                          .req_id = item->req_id,
-                          .from = batch->from,
-                          .bytes = bytes_len(item->payload)};
+    pending_t proposal = {.id = self->forward_id, .req_id = item->req_id, .from = batch->from};
+    if (item->type == ENTRY_CONFIGURATION) {
+        remember_change(self, &proposal);
+        return;
+    }
+    proposal.bytes = bytes_len(item->payload);
     self->forwarded_bytes += proposal.bytes;
     replicator_push_pending(&self->forwarded, &proposal);
+}
+
+/* Changes of membership travel alone: the leader answers each for itself, when it is made. */
+static bool fits(const peer_propose_t *propose, size_t bytes, const proposal_t *next)
+{
+    bool ends = propose->count && (next->type == ENTRY_CONFIGURATION ||
+                                   propose->items[0].type == ENTRY_CONFIGURATION);
+    return !ends && propose->count < LIMIT_APPEND_ENTRIES && bytes < LIMIT_PEER_APPEND_BYTES;
 }
 
 /* The first items of the batch, as many as fit; returns how many. */
@@ -31,8 +51,7 @@ static size_t send_some(replicator_t *self, const batch_t *batch, proposal_t *it
     propose->id = ++self->forward_id;
     propose->items = xcalloc(count, sizeof *propose->items);
     size_t bytes = 0;
-    while (propose->count < count && propose->count < LIMIT_APPEND_ENTRIES &&
-           bytes < LIMIT_PEER_APPEND_BYTES) {
+    while (propose->count < count && fits(propose, bytes, &items[propose->count])) {
         proposal_t *item = &items[propose->count];
         bytes += bytes_len(item->payload);
         remember_forwarded(self, batch, item);
@@ -70,6 +89,51 @@ void replicator_give_up_forwarded(replicator_t *self, outbox_t *out)
 {
     replicator_give_up(&self->forwarded, out);
     self->forwarded_bytes = 0;
+    replicator_tell_fate(MSG_UNKNOWN, self->forwarded_changes, self->forwarded_change_count,
+                         API_LEADER_CHANGED, out);
+    self->forwarded_change_count = 0;
+}
+
+static void settle_changes(replicator_t *self)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->forwarded_change_count; i++) {
+        const pending_t *change = &self->forwarded_changes[i];
+        bool is_open = change->index == 0 || change->index > self->delivered;
+        if (is_open && change->from != ACTOR_NONE) {
+            self->forwarded_changes[kept++] = *change;
+        }
+    }
+    self->forwarded_change_count = kept;
+}
+
+void replicator_settle_forwarded(replicator_t *self)
+{
+    self->forwarded_bytes -= replicator_settle(&self->forwarded, self->delivered);
+    if (self->forwarded_change_count) {
+        settle_changes(self);
+    }
+}
+
+/* Answers to a change. False: it is not one. */
+static bool on_change_reply(replicator_t *self, const peer_propose_reply_t *reply, bool is_taken,
+                            outbox_t *out)
+{
+    for (size_t i = 0; i < self->forwarded_change_count; i++) {
+        pending_t *change = &self->forwarded_changes[i];
+        if (change->id != reply->id) {
+            continue;
+        }
+        if (is_taken) {
+            change->index = reply->index;
+        } else {
+            replicator_tell_fate(MSG_REJECTED, change, 1, reply->error, out);
+            change->from = ACTOR_NONE;
+        }
+        replicator_settle_forwarded(self);
+        return true;
+    }
+    return false;
 }
 
 /* Forwards up to this id that were taken lie at or below the index. */
@@ -84,7 +148,7 @@ static void on_taken(replicator_t *self, const peer_propose_reply_t *reply)
         proposal->index = reply->index;
         queue->indexed++;
     }
-    self->forwarded_bytes -= replicator_settle(queue, self->delivered);
+    replicator_settle_forwarded(self);
 }
 
 static void on_rejected(replicator_t *self, const peer_propose_reply_t *reply, outbox_t *out)
@@ -106,7 +170,7 @@ static void on_rejected(replicator_t *self, const peer_propose_reply_t *reply, o
     for (size_t i = 0; i < count; i++) {
         first[i].from = ACTOR_NONE;
     }
-    self->forwarded_bytes -= replicator_settle(queue, self->delivered);
+    replicator_settle_forwarded(self);
 }
 
 void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
@@ -121,6 +185,8 @@ void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, out
         replicator_complain(self, peer, "an answer that says nothing", out);
     } else if (reply->id > self->forward_id) {
         return; /* to an earlier run of this member */
+    } else if (on_change_reply(self, reply, is_taken, out)) {
+        return;
     } else if (is_taken) {
         on_taken(self, reply);
     } else {
@@ -153,7 +219,8 @@ static bool is_sound(const peer_propose_t *propose)
 {
     for (size_t i = 0; i < propose->count; i++) {
         const proposal_t *item = &propose->items[i];
-        if (bytes_len(item->payload) == 0 || item->type != ENTRY_NORMAL) {
+        bool is_change = item->type == ENTRY_CONFIGURATION && propose->count == 1;
+        if (bytes_len(item->payload) == 0 || (item->type != ENTRY_NORMAL && !is_change)) {
             return false;
         }
     }

@@ -9,7 +9,7 @@
 
 /* ---- who follows ---- */
 
-static progress_t *find_follower(replicator_t *self, uint64_t member)
+progress_t *replicator_find_follower(replicator_t *self, uint64_t member)
 {
     for (size_t i = 0; i < self->follower_count; i++) {
         if (self->followers[i].member == member) {
@@ -29,7 +29,7 @@ void replicator_renew_followers(replicator_t *self)
         if (member->id == self->cfg.member_id) {
             continue;
         }
-        const progress_t *known = find_follower(self, member->id);
+        const progress_t *known = replicator_find_follower(self, member->id);
         progress_t *follower = &renewed[count++];
         if (known) {
             *follower = *known;
@@ -215,7 +215,7 @@ static progress_t *heard(replicator_t *self, const msg_peer_t *peer, uint64_t ro
     if (self->lead == 0 || self->lead != peer->content->term) {
         return NULL; /* late: acknowledgements of a term that nobody leads any more count for nothing */
     }
-    progress_t *follower = find_follower(self, peer->member);
+    progress_t *follower = replicator_find_follower(self, peer->member);
     if (!follower) {
         return NULL; /* was removed */
     }

@@ -105,10 +105,15 @@ static bool is_crowded(const replicator_t *self)
     return behind || self->unapplied_bytes > LIMIT_INFLIGHT_BYTES;
 }
 
-static void append_batch(replicator_t *self, batch_t *batch)
+static void append_batch(replicator_t *self, batch_t *batch, outbox_t *out)
 {
     assert(self->lead != 0 && self->lead == self->fence);
+    uint64_t before = raft_log_last_index(&self->log);
     for (size_t i = 0; i < batch->count; i++) {
+        if (batch->items[i].type == ENTRY_CONFIGURATION) {
+            replicator_submit_change(self, batch, &batch->items[i], out);
+            continue;
+        }
         entry_t entry = {.index = raft_log_last_index(&self->log) + 1,
                          .term = self->lead,
                          .type = ENTRY_NORMAL,
@@ -120,7 +125,7 @@ static void append_batch(replicator_t *self, batch_t *batch)
             replicator_push_pending(&self->pending, &proposal);
         }
     }
-    if (batch->from == ACTOR_PEER) {
+    if (batch->from == ACTOR_PEER && raft_log_last_index(&self->log) > before) {
         replicator_taken(self, batch);
     }
     proposals_free(&batch->items, batch->count);
@@ -128,11 +133,13 @@ static void append_batch(replicator_t *self, batch_t *batch)
 
 void replicator_submit(replicator_t *self, batch_t *batch, outbox_t *out)
 {
-    if (self->lead) {
+    if (replicator_is_handing_over(self)) {
+        replicator_hold(self, batch, out);
+    } else if (self->lead) {
         if (is_crowded(self)) {
             replicator_refuse(self, batch, API_TOO_MANY_REQUESTS, out);
         } else {
-            append_batch(self, batch);
+            append_batch(self, batch, out);
         }
     } else if (self->leader && batch->from != ACTOR_PEER) {
         replicator_forward(self, batch, out);
@@ -146,7 +153,9 @@ void replicator_on_propose(replicator_t *self, msg_t *msg, outbox_t *out)
     msg_propose_t *propose = &msg->u.propose;
     batch_t batch = {.from = msg->from, .items = propose->items, .count = propose->count};
     propose->items = NULL;
-    if (propose->expect_term && propose->expect_term != self->lead) {
+    bool may_be_led_elsewhere =
+        propose->expect_term != self->lead || replicator_is_handing_over(self);
+    if (propose->expect_term && may_be_led_elsewhere) {
         replicator_refuse(self, &batch, API_NOT_LEADER, out);
     } else {
         replicator_submit(self, &batch, out);

@@ -9,7 +9,8 @@
  *   replicator_leader.c    followers: appends, heartbeats, acknowledgements, commit
  *   replicator_follower.c  what the leader says
  *   replicator_reads.c     read indexes
- *   replicator_members.c   the configuration in force
+ *   replicator_members.c   the configuration in force, and changes to it
+ *   replicator_transfer.c  handing the leadership over
  *   progress.h, membership.h, raft_log.h  the parts without actors
  *
  * Invariants (asserted where they could break; numbers as in raft-over-actors.md section 2):
@@ -60,6 +61,20 @@ typedef struct {
     size_t indexed; /* how many from the head have an index */
 } pending_queue_t;
 
+/* Handing over: asked while this member still leads, waiting until it knows who does then. */
+typedef enum { HANDOVER_NONE, HANDOVER_ASKED, HANDOVER_WAITING } handover_state_t;
+typedef struct {
+    handover_state_t state;
+    uint64_t target;
+    uint64_t req_id;
+    actor_id_t from; /* who asked for it; ACTOR_NONE: this member stops */
+    uint64_t began_us;
+    uint64_t told_us; /* the target, to stand; 0 = not yet */
+    batch_t *held;    /* proposals that wait until it is over */
+    size_t held_count, held_capacity;
+    size_t held_bytes;
+} handover_t;
+
 /* Whose forwards were taken in the fenced term, up to which id: none is taken twice. */
 typedef struct {
     uint64_t member, incarnation;
@@ -84,9 +99,12 @@ struct replicator {
 
     /* The log. */
     raft_log_t log;
-    configuration_t configuration; /* decoded top of the log's stack */
-    bool members_due, peers_due;   /* election, peer: have to hear of it */
-    bool peers_know_commit;        /* peer was told that it is committed */
+    configuration_t configuration;          /* decoded top of the log's stack */
+    bool members_due, peers_due;            /* election, peer: have to hear of it */
+    bool is_settled;                        /* it is committed, and peer knows */
+    bool is_removed;                        /* this member, by it */
+    batch_t changes[LIMIT_WAITING_CHANGES]; /* of one item each, until one may be made */
+    size_t change_count;
 
     /* Terms. */
     uint64_t fence, open;
@@ -109,6 +127,8 @@ struct replicator {
     pending_queue_t pending;   /* in this log */
     pending_queue_t forwarded; /* to the leader */
     size_t forwarded_bytes;
+    pending_t forwarded_changes[LIMIT_WAITING_CHANGES]; /* answered one by one */
+    size_t forwarded_change_count;
     uint64_t forward_id; /* the last one used */
     waiting_read_t *reads;
     size_t read_count, read_capacity;
@@ -135,6 +155,8 @@ struct replicator {
     uint64_t *counted; /* room for one number per voter */
     uint64_t tick_us;  /* of the last heartbeats */
     uint64_t round;    /* the last one begun */
+    handover_t handover;
+    bool is_stopping, is_stopped;
 };
 
 /* ---- replicator.c ---- */
@@ -196,6 +218,8 @@ void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, out
 /* A forwarded batch is in the log now, its last entry at the end of it. */
 void replicator_taken(replicator_t *self, const batch_t *batch);
 void replicator_say_taken(replicator_t *self, outbox_t *out);
+/* What is delivered of what was forwarded is settled. */
+void replicator_settle_forwarded(replicator_t *self);
 void replicator_give_up_forwarded(replicator_t *self, outbox_t *out);
 
 /* ---- replicator_reads.c ---- */
@@ -213,12 +237,32 @@ uint64_t replicator_reads_due_us(const replicator_t *self);
 /* ---- replicator_members.c ---- */
 /* The log's newest configuration has changed. */
 void replicator_adopt_configuration(replicator_t *self);
+/* Tells election and peer, if there is anything new. */
 void replicator_tell_members(replicator_t *self, outbox_t *out);
+/* The first item of the batch is a change; it is made when no other one is under way. Takes that item. */
+void replicator_submit_change(replicator_t *self, const batch_t *batch, proposal_t *item,
+                              outbox_t *out);
+void replicator_make_changes(replicator_t *self, outbox_t *out);
+void replicator_drop_changes(replicator_t *self, outbox_t *out);
+/* Has this member been removed for good? */
+bool replicator_must_leave(const replicator_t *self);
 bool replicator_is_voter(const replicator_t *self);
 /* Is this member's word alone a quorum? */
 bool replicator_is_quorum(const replicator_t *self);
 
+/* ---- replicator_transfer.c ---- */
+void replicator_on_transfer(replicator_t *self, const msg_t *msg, outbox_t *out);
+void replicator_on_stop(replicator_t *self, outbox_t *out);
+bool replicator_is_handing_over(const replicator_t *self);
+/* Keeps the batch until the handover is over. Takes the items. */
+void replicator_hold(replicator_t *self, batch_t *batch, outbox_t *out);
+/* Leadership has ended. */
+void replicator_handed_over(replicator_t *self, outbox_t *out);
+void replicator_mind_handover(replicator_t *self, outbox_t *out);
+uint64_t replicator_handover_due_us(const replicator_t *self);
+
 /* ---- replicator_leader.c ---- */
+progress_t *replicator_find_follower(replicator_t *self, uint64_t member);
 /* One per other member of the configuration; who stays keeps what is known about it. */
 void replicator_renew_followers(replicator_t *self);
 void replicator_begin_leading(replicator_t *self);

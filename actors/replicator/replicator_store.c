@@ -28,7 +28,7 @@ void replicator_deliver(replicator_t *self, outbox_t *out)
         outbox_put(out, ACTOR_APPLIER, &msg);
     }
     replicator_settle(&self->pending, self->delivered);
-    self->forwarded_bytes -= replicator_settle(&self->forwarded, self->delivered);
+    replicator_settle_forwarded(self);
 }
 
 /* Keeps what slow followers may still need, within the bound on memory. */

@@ -34,6 +34,8 @@ void replicator_stop_leading(replicator_t *self, outbox_t *out)
     if (self->lead == 0) {
         return;
     }
+    replicator_handed_over(self, out);
+    replicator_drop_changes(self, out);
     self->lead = 0;
     self->follower_count = 0;
     replicator_give_up(&self->pending, out);

@@ -177,6 +177,41 @@ void repl_read(repl_t *self, uint64_t read_id)
     repl_send(self, ACTOR_GRPC_GATEWAY, &msg);
 }
 
+bytes_t *repl_change(char kind, uint64_t member)
+{
+    Quoral__ConfigurationMember about = QUORAL__CONFIGURATION_MEMBER__INIT;
+    char url[24];
+    char *urls = url;
+    snprintf(url, sizeof url, "tcp://%c%d:1", kind == 'u' ? 'u' : 'm', (int)member);
+    about.id = member;
+    about.learner = kind == 'l';
+    about.peer_urls = &urls;
+    about.n_peer_urls = 1;
+    Quoral__MembershipChange change = QUORAL__MEMBERSHIP_CHANGE__INIT;
+    change.kind = kind == 'r'   ? QUORAL__MEMBERSHIP_CHANGE__KIND__REMOVE
+                  : kind == 'u' ? QUORAL__MEMBERSHIP_CHANGE__KIND__UPDATE
+                  : kind == 'p' ? QUORAL__MEMBERSHIP_CHANGE__KIND__PROMOTE
+                                : QUORAL__MEMBERSHIP_CHANGE__KIND__ADD;
+    change.member = &about;
+    change.origin = 55;
+    change.request_id = 66;
+    uint8_t *room = NULL;
+    bytes_t *bytes = bytes_alloc(quoral__membership_change__get_packed_size(&change), &room);
+    quoral__membership_change__pack(&change, room);
+    return bytes;
+}
+
+void repl_propose_change(repl_t *self, uint64_t req_id, char kind, uint64_t member)
+{
+    msg_t *msg = msg_new(MSG_PROPOSE);
+    msg->u.propose.items = xcalloc(1, sizeof(proposal_t));
+    msg->u.propose.items[0] = (proposal_t){
+        .req_id = req_id, .payload = repl_change(kind, member), .type = ENTRY_CONFIGURATION};
+    msg->u.propose.count = 1;
+    repl_send(self, ACTOR_GRPC_GATEWAY, &msg);
+    repl_flush(self);
+}
+
 void repl_durable(repl_t *self, uint64_t lsn)
 {
     msg_t *msg = msg_new(MSG_LOG_DURABLE);

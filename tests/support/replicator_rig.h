@@ -41,6 +41,9 @@ void repl_open(repl_t *self, uint64_t term);                  /* FENCE and OPEN 
 void repl_lead(repl_t *self, uint64_t term);                  /* FENCE, OPEN, LEAD, end of burst */
 void repl_propose(repl_t *self, uint64_t req_id, const char *payload);
 void repl_read(repl_t *self, uint64_t read_id);
+/* A change of membership: 'a'dd, add as 'l'earner, 'r'emove, 'u'pdate, 'p'romote. */
+bytes_t *repl_change(char kind, uint64_t member);
+void repl_propose_change(repl_t *self, uint64_t req_id, char kind, uint64_t member);
 /* The disk has all records up to this lsn (0 = all that were handed to it); ends the burst. */
 void repl_durable(repl_t *self, uint64_t lsn);
 void repl_applied(repl_t *self, uint64_t index);

@@ -110,6 +110,7 @@ static void test_defaults(void **state)
     assert_int_equal(r.options.election_ms, 1000);
     assert_int_equal(r.options.max_request_bytes, 1572864);
     assert_int_equal(r.options.max_txn_ops, 128);
+    assert_int_equal(r.options.max_learners, 1);
     assert_int_equal(r.options.max_concurrent_streams, UINT32_MAX);
     assert_int_equal(r.options.keepalive_min_us, 5000000);
     assert_true(r.options.keepalive_interval_us == 7200000000ULL);
@@ -306,6 +307,7 @@ static void test_refusals(void **state)
         {"--max-request-bytes=33554433", "--max-request-bytes must not be above 33554432"},
         {"--max-txn-ops=100001", "--max-txn-ops must not be above 100000"},
         {"--compaction-batch-limit=-1", "--compaction-batch-limit must not be negative"},
+        {"--max-learners=-1", "--max-learners must not be negative"},
         {"--cert-file=x",
          "--cert-file: TLS is not supported yet; only the default \\\"\\\" is accepted"},
         {"--config-file=/x", "configuration file /x: open: No such file or directory"},
@@ -359,7 +361,7 @@ static void test_everything_missing_is_refused(void **state)
         assert_true(flag_is_default(&flags, (flag_t)i));
         flag_set_deinit(&flags);
     }
-    assert_true(later > 60);
+    assert_true(later > 30);
 }
 
 static void test_knobs_without_effect_warn(void **state)
@@ -387,7 +389,7 @@ static void test_knobs_without_effect_warn(void **state)
 static void test_equal_to_default_is_fine(void **state)
 {
     (void)state;
-    result_of_t r = run("--compact-hash-check-time=60s --corrupt-check-time=0 --max-learners=0x1 "
+    result_of_t r = run("--compact-hash-check-time=60s --corrupt-check-time=0 "
                         "--feature-gates=FastLeaseKeepAlive=true,AllAlpha=false "
                         "--auto-compaction-retention=0h --quota-backend-bytes=-1 "
                         "--enable-grpc-gateway=false --strict-reconfig-check",

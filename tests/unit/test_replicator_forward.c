@@ -484,6 +484,8 @@ static void a_lost_question_is_asked_again_under_a_new_name(void **state)
     repl_read(repl, 5);
     repl_flush(repl);
     uint64_t first = expect_question(repl);
+    assert_int_equal(replicator_ops.deadline(repl->core.core),
+                     repl->core.now_us + 5 * REPL_HEARTBEAT_US);
     repl_advance(repl, 5 * REPL_HEARTBEAT_US - 1);
     repl_expect_no_peer(repl, 2, PEER_READ_FWD);
     repl_advance(repl, 1);
