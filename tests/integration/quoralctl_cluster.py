@@ -21,6 +21,7 @@ import threading
 import compare_ctl
 import ctl_cluster_scenarios
 import support
+from cluster import TIMING, Cluster
 from quoralctl import advance
 
 UNTIL_S = 40
@@ -110,8 +111,8 @@ class World:
         self.starts += 1
         server = support.Server(self.cluster.binary, os.path.join(self.cluster.directory, "new%d" % self.starts))
         server.client_port, server.peer_port = self.new_ports
-        flags = {name: value for name, value in environment.items() if name.startswith("ETCD_")}
-            "--%s=%s" % (name[5:].lower().replace("_", "-"), value) for name, value in flags.items()]
+        server.extra = TIMING + ["--advertise-client-urls=" + server.url] + [
+            "--%s=%s" % (name[len("ETCD_"):].lower().replace("_", "-"), value) for name, value in environment.items()]
         self.servers["new"] = server.start(UNTIL_S)
 
     def stop_new(self):
