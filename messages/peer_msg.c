@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "messages/limits.h"
 #include "messages/xalloc.h"
 
 const char *peer_kind_name(peer_kind_t kind)
@@ -24,6 +25,12 @@ peer_msg_t *peer_msg_new(peer_kind_t kind, uint64_t term)
     self->kind = kind;
     self->term = term;
     return self;
+}
+
+uint64_t peer_first_id(uint64_t seed)
+{
+    uint64_t id = seed % (LIMIT_PEER_NUMBER / 2);
+    return id ? id : 1; /* 0 means none */
 }
 
 void peer_msg_free(peer_msg_t **self_p)

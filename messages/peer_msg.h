@@ -149,6 +149,9 @@ typedef struct {
 } peer_msg_t;
 
 peer_msg_t *peer_msg_new(peer_kind_t kind, uint64_t term); /* else zeroed */
+/* Where the ids of one run's questions begin: far from those of other runs, and with room to grow below
+ * LIMIT_PEER_NUMBER, above which frames are refused. */
+uint64_t peer_first_id(uint64_t seed);
 /* Releases what is inside, too; nulls the pointer; accepts NULL. */
 void peer_msg_free(peer_msg_t **self_p);
 const char *peer_kind_name(peer_kind_t kind);

@@ -29,7 +29,7 @@ lease_t *lease_new(const lease_cfg_t *cfg, metrics_t *metrics)
     lease_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
     self->metrics = metrics;
-    self->first_forward = cfg->first_forward;
+    self->first_forward = peer_first_id(cfg->first_forward);
     return self;
 }
 

@@ -35,7 +35,7 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     self->delivered = cfg->applied;
     self->unapplied_bytes = raft_log_bytes_above(&self->log, self->applied);
     self->lsn = cfg->last_lsn;
-    self->forward_id = hash_u64(cfg->incarnation) / 2; /* far from those of any other run */
+    self->forward_id = peer_first_id(hash_u64(cfg->incarnation));
     self->asked_id = self->forward_id;
     self->answered_id = self->forward_id;
     assert(self->commit <= self->durable);

@@ -361,6 +361,26 @@ static void forwards_must_hold_proposals(void **state)
 }
 
 /* Numbers of errors differ between versions, texts do not. */
+static void first_ids_leave_room_to_grow(void **state)
+{
+    (void)state;
+    static const uint64_t seeds[] = {0, 1, UINT64_MAX, UINT64_MAX / 2, LIMIT_PEER_NUMBER};
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
+        peer_msg_t *msg = peer_msg_new(PEER_READ_FWD, 7);
+        msg->u.read.id = peer_first_id(seeds[i]) + (1u << 30);
+        bytes_t *frame = peer_frame_encode(&header, msg);
+        peer_frame_t opened;
+        peer_msg_t *read = NULL;
+        assert_int_equal(peer_frame_open(bytes_slice(frame), &opened), 0);
+        assert_int_equal(peer_frame_decode(&opened, &read), 0);
+        assert_int_equal(read->u.read.id, msg->u.read.id);
+        assert_true(peer_first_id(seeds[i]) > 0);
+        peer_msg_free(&read);
+        peer_msg_free(&msg);
+        bytes_unref(&frame);
+    }
+}
+
 static void errors_travel_as_texts(void **state)
 {
     (void)state;
@@ -409,6 +429,7 @@ int main(void)
         cmocka_unit_test(entries_must_fit_a_log),
         cmocka_unit_test(configurations_must_be_decodable),
         cmocka_unit_test(forwards_must_hold_proposals),
+        cmocka_unit_test(first_ids_leave_room_to_grow),
         cmocka_unit_test(errors_travel_as_texts),
         cmocka_unit_test(what_is_too_large_is_not_encoded),
     };
