@@ -9,7 +9,8 @@ A step is that of ctl_scenarios.py, with
   pause, resume, kill, restart   no command: what is done to the server of that name
 {mN} is the id of a member, {pN} its peer URL, {xN} a peer URL nobody listens on, {free} one that can be listened on,
 {new} the id of the member added last and {new2} of the one before. Ids are hashes of the peer URLs and the second, and
-ids of removed members are never taken again, so every `member add` has URLs of its own. Names of endpoints are mN, "new" (the one that was started) and "dead" (nobody listens).
+ids of removed members are never taken again, so every `member add` has URLs of its own. Names of endpoints are
+mN, "new" (the one that was started) and "dead" (nobody listens).
 """
 
 from ctl_scenarios import FORMATS, a, each_format

@@ -144,8 +144,8 @@ class Mapper(compare_ctl.Mapper):
         if not self.exact:
             text = POSITIONS.sub(r"\1\2N", text)
             text = re.sub(r"^([^ ,]+), \d+, \d+$", r"\1, HASH, REVISION", text, flags=re.M)
-        text = re.sub(r'(?<=^ETCD_INITIAL_CLUSTER=")[^\n]*(?="$)', lambda m: ",".join(sorted(m.group(0).split(","))), text,
-                      flags=re.M)
+        text = re.sub(r'(?<=^ETCD_INITIAL_CLUSTER=")[^\n]*(?="$)',
+                      lambda m: ",".join(sorted(m.group(0).split(","))), text, flags=re.M)
         text = super().text(text.encode(), tool_name)
         if "TIME" in text and "\u2502" in text:  # a column as wide as its widest time
             text = re.sub("(\u2500)+", "\u2500", re.sub(" +", " ", text))
