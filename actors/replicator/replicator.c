@@ -37,6 +37,7 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     self->lsn = cfg->last_lsn;
     self->forward_id = peer_first_id(hash_u64(cfg->incarnation));
     self->asked_id = self->forward_id;
+    self->snapshot_id = self->forward_id;
     self->answered_id = self->forward_id;
     assert(self->commit <= self->durable);
     self->cfg.entries = NULL;
@@ -50,6 +51,7 @@ static void replicator_destroy(void **self_p)
     *self_p = NULL;
     if (self) {
         raft_log_deinit(&self->log);
+        replicator_forget_snapshot(self);
         configuration_deinit(&self->configuration);
         free(self->inflight);
         free(self->pending.items);
@@ -112,6 +114,7 @@ static void on_peer(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
     case PEER_PROPOSE_REJ: replicator_on_forward_reply(self, peer, out); break;
     case PEER_READ_FWD: replicator_on_read_forward(self, peer, out); break;
     case PEER_READ_FWD_AT: replicator_on_read_answer(self, peer, out); break;
+    case PEER_SNAP_META: replicator_on_snap_meta(self, peer, out); break;
     default: replicator_complain(self, peer, "a message that is not for the log", out);
     }
 }
@@ -150,6 +153,7 @@ static void end_of_burst(replicator_t *self, outbox_t *out)
     replicator_mind_handover(self, out);
     replicator_tell_members(self, out);
     replicator_write_log(self, out);
+    replicator_mind_install(self, out);
     replicator_deliver(self, out);
     bool has_new_round = replicator_confirm_reads(self, out);
     if (self->lead) {
@@ -189,6 +193,9 @@ static void replicator_step(void *context, const step_in_t *in, outbox_t *out)
         }
         break;
     case MSG_PEER: on_peer(self, &msg->u.peer, out); break;
+    case MSG_SNAP_DONE: replicator_on_snap_done(self, &msg->u.snap); break;
+    case MSG_SNAP_RECEIVED: replicator_on_snap_received(self, &msg->u.snap, out); break;
+    case MSG_SNAP_INSTALLED: replicator_on_snap_installed(self, &msg->u.snap); break;
     case MSG_TRANSFER: replicator_on_transfer(self, msg, out); break;
     case MSG_STOP: replicator_on_stop(self, out); break;
     default: assert(!"a message that the wiring table does not send to replicator");

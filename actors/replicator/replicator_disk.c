@@ -20,17 +20,27 @@ void replicator_append(replicator_t *self, const entry_t *entry)
 void replicator_cut(replicator_t *self, uint64_t from)
 {
     assert(from > self->commit && self->commit >= self->delivered); /* S2 */
+    assert(!replicator_is_marking(self));
     uint64_t configuration = raft_log_configuration(&self->log)->index;
     self->unapplied_bytes -= raft_log_bytes_above(&self->log, from - 1);
     raft_log_cut(&self->log, from);
     self->durable = self->durable < from ? self->durable : from - 1;
     self->written = self->written < from ? self->written : from - 1;
     for (size_t i = 0; i < self->inflight_count; i++) {
-        self->inflight[i].is_superseded |= self->inflight[i].last_index >= from;
+        inflight_t *record = &self->inflight[i];
+        record->is_superseded |= !record->is_mark && record->last_index >= from;
     }
     if (raft_log_configuration(&self->log)->index != configuration) {
         replicator_adopt_configuration(self);
     }
+}
+
+void replicator_push_inflight(replicator_t *self, bool is_mark)
+{
+    self->inflight = xgrow(self->inflight, &self->inflight_capacity, self->inflight_count + 1,
+                           sizeof *self->inflight);
+    self->inflight[self->inflight_count++] = (inflight_t){
+        .lsn = self->lsn, .last_index = self->written, .sent_us = self->now_us, .is_mark = is_mark};
 }
 
 static void send_append_log(replicator_t *self, outbox_t *out)
@@ -45,10 +55,7 @@ static void send_append_log(replicator_t *self, outbox_t *out)
            record->entries.bytes < LIMIT_APPEND_BYTES) {
         entries_append(&record->entries, raft_log_at(&self->log, ++self->written));
     }
-    self->inflight = xgrow(self->inflight, &self->inflight_capacity, self->inflight_count + 1,
-                           sizeof *self->inflight);
-    self->inflight[self->inflight_count++] =
-        (inflight_t){.lsn = record->lsn, .last_index = self->written, .sent_us = self->now_us};
+    replicator_push_inflight(self, false);
     outbox_put(out, ACTOR_WAL_WRITER, &msg);
 }
 
@@ -64,7 +71,9 @@ void replicator_on_log_durable(replicator_t *self, const msg_log_durable_t *noti
     size_t done = 0;
     for (; done < self->inflight_count && self->inflight[done].lsn <= notice->lsn; done++) {
         const inflight_t *record = &self->inflight[done];
-        if (!record->is_superseded) {
+        if (record->is_mark) {
+            replicator_marked(self);
+        } else if (!record->is_superseded) {
             assert(record->last_index >= self->durable);
             self->durable = record->last_index;
         }

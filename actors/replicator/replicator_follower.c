@@ -7,8 +7,7 @@
 
 /* ---- the leader ---- */
 
-/* False: nonsense. Else the member leads the open term; election hears of it. */
-static bool heard_leader(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
+bool replicator_heard_leader(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
     if (self->lead || (self->leader && self->leader != peer->member)) {
         replicator_complain(self, peer, "a second leader of this term", out); /* S1 */
@@ -32,13 +31,15 @@ static void see_round(replicator_t *self, uint64_t round)
 /* Only what is known to agree with the leader's log. */
 static void learn_commit(replicator_t *self, uint64_t commit)
 {
-    replicator_raise_commit(self, commit < self->match ? commit : self->match);
+    if (!replicator_is_marking(self)) {
+        replicator_raise_commit(self, commit < self->match ? commit : self->match);
+    }
 }
 
 void replicator_on_heartbeat(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
     const peer_heartbeat_t *heartbeat = &peer->content->u.heartbeat;
-    if (!heard_leader(self, peer, out)) {
+    if (!replicator_heard_leader(self, peer, out)) {
         return;
     }
     see_round(self, heartbeat->round);
@@ -127,11 +128,14 @@ void replicator_on_append(replicator_t *self, const msg_peer_t *peer, outbox_t *
         replicator_complain(self, peer, "an append that no leader can send", out);
         return;
     }
-    if (!heard_leader(self, peer, out)) {
+    if (!replicator_heard_leader(self, peer, out)) {
         return;
     }
     assert(self->open == self->fence && self->open >= self->acked_term); /* S8 */
     see_round(self, append->round);
+    if (replicator_is_marking(self)) {
+        return; /* it comes again */
+    }
     uint64_t prev = append->prev_index;
     if (prev >= self->log.base_index && !agrees_at(self, prev, append->prev_term)) {
         if (prev <= self->commit) {
@@ -189,7 +193,8 @@ void replicator_follow(replicator_t *self, outbox_t *out)
     if (self->leader == 0) {
         return;
     }
-    if (self->ack_due && outbox_room(out, ACTOR_PEER)) {
+    bool may_ack = self->ack_due && !replicator_is_installing(self);
+    if (may_ack && outbox_room(out, ACTOR_PEER)) {
         acknowledge(self, out);
     } else if (self->heartbeat_ack_due && outbox_room(out, ACTOR_PEER)) {
         acknowledge_heartbeat(self, out);

@@ -19,6 +19,11 @@ progress_t *replicator_find_follower(replicator_t *self, uint64_t member)
     return NULL;
 }
 
+bool replicator_is_alive(const replicator_t *self, const progress_t *follower)
+{
+    return follower->was_heard && self->now_us - follower->heard_us < self->cfg.election_timeout_us;
+}
+
 void replicator_renew_followers(replicator_t *self)
 {
     const configuration_t *configuration = &self->configuration;
@@ -135,6 +140,7 @@ static void send_appends(replicator_t *self, progress_t *follower, outbox_t *out
         }
         uint64_t prev_term = 0;
         if (!raft_log_term_at(&self->log, follower->next - 1, &prev_term)) {
+            replicator_send_snapshot(self, follower, out);
             return;
         }
         bool is_repeated = is_probe && follower->is_repeated;
@@ -153,6 +159,19 @@ static void ask_after(replicator_t *self, progress_t *follower, outbox_t *out)
 }
 
 /* ---- heartbeats ---- */
+
+/* What is kept for one who needed a snapshot moves on with it, and ends when it has caught up or is gone. */
+static void mind_kept(const replicator_t *self, progress_t *follower)
+{
+    if (follower->keep_from == 0 || follower->state == PROGRESS_SNAPSHOT) {
+        return;
+    }
+    if (follower->match >= self->applied || !replicator_is_alive(self, follower)) {
+        follower->keep_from = 0;
+    } else if (follower->match >= follower->keep_from) {
+        follower->keep_from = follower->match + 1;
+    }
+}
 
 static void send_heartbeat(replicator_t *self, const progress_t *follower, outbox_t *out)
 {
@@ -196,8 +215,11 @@ void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
     }
     for (size_t i = 0; i < self->follower_count; i++) {
         progress_t *follower = &self->followers[i];
-        if (is_tick && progress_tick(follower)) {
-            ask_after(self, follower, out);
+        if (is_tick) {
+            mind_kept(self, follower);
+            if (progress_tick(follower)) {
+                ask_after(self, follower, out);
+            }
         }
         if (is_tick || has_new_round) {
             send_heartbeat(self, follower, out);
@@ -248,8 +270,14 @@ void replicator_on_append_ack(replicator_t *self, const msg_peer_t *peer, outbox
         progress_refused(follower, ack->index, agree_at(self, ack));
     } else if (ack->index > raft_log_last_index(&self->log)) {
         replicator_complain(self, peer, "a member acknowledges what it can't have", out);
-    } else if (progress_acked(follower, ack->index)) {
-        replicator_advance_commit(self);
+    } else {
+        if (progress_acked(follower, ack->index)) {
+            replicator_advance_commit(self);
+        }
+        bool needs_none = follower->match >= self->log.base_index;
+        if (follower->state == PROGRESS_SNAPSHOT && needs_none) {
+            progress_snapshot_ended(follower, follower->match, 0);
+        }
     }
 }
 

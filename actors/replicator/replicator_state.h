@@ -11,6 +11,7 @@
  *   replicator_reads.c     read indexes
  *   replicator_members.c   the configuration in force, and changes to it
  *   replicator_transfer.c  handing the leadership over
+ *   replicator_snapshot.c  followers too far behind, and being one
  *   progress.h, membership.h, raft_log.h  the parts without actors
  *
  * Invariants (asserted where they could break; numbers as in raft-over-actors.md section 2):
@@ -34,6 +35,7 @@
 typedef struct {
     uint64_t lsn, last_index, sent_us;
     bool is_superseded; /* a later record replaces a part of it */
+    bool is_mark;       /* of a snapshot: SNAP_MARK */
 } inflight_t;
 
 /* Proposals that came together: from an actor of this member, or forwarded by another one. */
@@ -74,6 +76,20 @@ typedef struct {
     size_t held_count, held_capacity;
     size_t held_bytes;
 } handover_t;
+
+/* A snapshot on its way into this member; see replicator_snapshot.c. */
+typedef enum {
+    INSTALL_NONE,
+    INSTALL_TAKING,
+    INSTALL_RECEIVED,
+    INSTALL_MARKING,
+    INSTALL_MARKED,
+    INSTALL_RUNNING
+} install_state_t;
+typedef struct {
+    install_state_t state;
+    msg_snap_t snap;
+} install_t;
 
 /* Whose forwards were taken in the fenced term, up to which id: none is taken twice. */
 typedef struct {
@@ -148,13 +164,15 @@ struct replicator {
     uint64_t round_seen;  /* highest round to confirm */
     uint64_t acked_term;  /* highest term acknowledged in */
     bool ack_due, heartbeat_ack_due;
+    install_t install;
 
     /* Of one who leads. */
     progress_t *followers; /* by member id */
     size_t follower_count, follower_capacity;
-    uint64_t *counted; /* room for one number per voter */
-    uint64_t tick_us;  /* of the last heartbeats */
-    uint64_t round;    /* the last one begun */
+    uint64_t *counted;    /* room for one number per voter */
+    uint64_t tick_us;     /* of the last heartbeats */
+    uint64_t round;       /* the last one begun */
+    uint64_t snapshot_id; /* the last one given to a transfer */
     handover_t handover;
     bool is_stopping, is_stopped;
 };
@@ -185,6 +203,8 @@ void replicator_report(replicator_t *self, msg_kind_t kind, uint64_t term, uint6
 void replicator_write_log(replicator_t *self, outbox_t *out);
 void replicator_on_log_durable(replicator_t *self, const msg_log_durable_t *notice, outbox_t *out);
 void replicator_check_stall(replicator_t *self, outbox_t *out);
+/* The record with the last lsn, up to the last index written, is on its way. */
+void replicator_push_inflight(replicator_t *self, bool is_mark);
 uint64_t replicator_stall_due_us(const replicator_t *self);
 /* Appends to the log in memory. */
 void replicator_append(replicator_t *self, const entry_t *entry);
@@ -261,8 +281,26 @@ void replicator_handed_over(replicator_t *self, outbox_t *out);
 void replicator_mind_handover(replicator_t *self, outbox_t *out);
 uint64_t replicator_handover_due_us(const replicator_t *self);
 
+/* ---- replicator_snapshot.c ---- */
+void replicator_send_snapshot(replicator_t *self, progress_t *follower, outbox_t *out);
+void replicator_on_snap_done(replicator_t *self, const msg_snap_t *snap);
+void replicator_on_snap_meta(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_snap_received(replicator_t *self, msg_snap_t *received, outbox_t *out);
+void replicator_on_snap_installed(replicator_t *self, const msg_snap_t *installed);
+/* SNAP_MARK is durable. */
+void replicator_marked(replicator_t *self);
+/* Goes on with what is being installed, where there is room. */
+void replicator_mind_install(replicator_t *self, outbox_t *out);
+/* Unless it can't be stopped any more. */
+void replicator_drop_snapshot(replicator_t *self, outbox_t *out);
+void replicator_forget_snapshot(replicator_t *self);
+bool replicator_is_marking(const replicator_t *self);    /* nothing may be appended or delivered */
+bool replicator_is_installing(const replicator_t *self); /* nothing may be acknowledged */
+
 /* ---- replicator_leader.c ---- */
 progress_t *replicator_find_follower(replicator_t *self, uint64_t member);
+/* Has it answered within an election timeout? */
+bool replicator_is_alive(const replicator_t *self, const progress_t *follower);
 /* One per other member of the configuration; who stays keeps what is known about it. */
 void replicator_renew_followers(replicator_t *self);
 void replicator_begin_leading(replicator_t *self);
@@ -275,6 +313,8 @@ void replicator_on_heartbeat_ack(replicator_t *self, const msg_peer_t *peer, out
 uint64_t replicator_tick_due_us(const replicator_t *self);
 
 /* ---- replicator_follower.c ---- */
+/* False: nonsense. Else the member leads the open term; election hears of it. */
+bool replicator_heard_leader(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_append(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_heartbeat(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_follow(replicator_t *self, outbox_t *out);

@@ -16,7 +16,9 @@ void replicator_raise_commit(replicator_t *self, uint64_t index)
 
 void replicator_deliver(replicator_t *self, outbox_t *out)
 {
+    bool waits = self->install.state == INSTALL_MARKING || self->install.state == INSTALL_MARKED;
     uint64_t last = self->commit < self->durable ? self->commit : self->durable;
+    last = waits ? self->delivered : last;
     while (self->delivered < last && outbox_room(out, ACTOR_APPLIER)) {
         msg_t *msg = msg_new(MSG_COMMITTED);
         entries_t *entries = &msg->u.committed.entries;
@@ -31,15 +33,33 @@ void replicator_deliver(replicator_t *self, outbox_t *out)
     replicator_settle_forwarded(self);
 }
 
+/* First index that is kept on purpose, for a follower whose snapshot is on its way. */
+static uint64_t kept_from(const replicator_t *self)
+{
+    uint64_t from = UINT64_MAX;
+    for (size_t i = 0; i < self->follower_count; i++) {
+        uint64_t wanted = self->followers[i].keep_from;
+        from = wanted && wanted < from ? wanted : from;
+    }
+    return from;
+}
+
 /* Keeps what slow followers may still need, within the bound on memory. */
 static void trim(replicator_t *self)
 {
     uint64_t keep = self->cfg.catchup_entries;
+    uint64_t from = kept_from(self);
     uint64_t until = self->applied > keep ? self->applied - keep : 0;
+    until = until < from ? until : from - 1;
     if (self->log.base_index < until) {
         raft_log_drop_until(&self->log, until);
     }
-    while (self->log.bytes > LIMIT_LOG_BYTES && self->log.base_index < self->applied) {
+    while (self->log.base_index < self->applied) {
+        size_t bytes_max =
+            self->log.base_index + 1 < from ? LIMIT_LOG_BYTES : LIMIT_LOG_SNAPSHOT_BYTES;
+        if (self->log.bytes <= bytes_max) {
+            return;
+        }
         raft_log_drop_until(&self->log, self->log.base_index + 1);
     }
 }

@@ -59,6 +59,7 @@ void replicator_on_fence(replicator_t *self, const msg_fence_t *fence, outbox_t 
         replicator_stop_leading(self, out);
         replicator_lose_leader(self, out);
         self->fence = fence->term;
+        replicator_drop_snapshot(self, out);
         self->bounced = 0;
         self->origin_count = 0;
         self->origin_next = 0;
@@ -80,6 +81,11 @@ void replicator_on_lead(replicator_t *self, uint64_t term, outbox_t *out)
 {
     if (term != self->fence || term != self->open || self->led >= term) {
         return; /* overtaken by a newer fence, or an old story */
+    }
+    if (replicator_is_marking(self)) { /* what its log holds is not known before that is over */
+        self->led = term;
+        replicator_report(self, MSG_RESIGNED, term, self->cfg.member_id, out);
+        return;
     }
     replicator_lose_leader(self, out); /* nobody: else two would lead the term */
     self->lead = term;
@@ -108,7 +114,7 @@ static void bounce(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 static void tell_of_term(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
     peer_kind_t kind = peer->content->kind;
-    if (kind == PEER_APPEND || kind == PEER_HEARTBEAT) {
+    if (kind == PEER_APPEND || kind == PEER_HEARTBEAT || kind == PEER_SNAP_META) {
         peer_msg_t *answer = peer_msg_new(PEER_APPEND_ACK, self->fence);
         replicator_say(peer->member, &answer, out);
     }

@@ -16,18 +16,13 @@ bool replicator_is_handing_over(const replicator_t *self)
 
 /* ---- asked for ---- */
 
-static bool is_alive(const replicator_t *self, const progress_t *follower)
-{
-    return follower->was_heard && self->now_us - follower->heard_us < self->cfg.election_timeout_us;
-}
-
 /* Who will have the whole log first. NULL: nobody could lead. */
 static const progress_t *best_voter(const replicator_t *self)
 {
     const progress_t *best = NULL;
     for (size_t i = 0; i < self->follower_count; i++) {
         const progress_t *follower = &self->followers[i];
-        if (follower->is_voter && is_alive(self, follower) &&
+        if (follower->is_voter && replicator_is_alive(self, follower) &&
             (!best || follower->match > best->match)) {
             best = follower;
         }
