@@ -10,6 +10,7 @@
 #include "actors/daemon/options_shell.h"
 #include "actors/node.h"
 #include "actors/wiring.h"
+#include "messages/limits.h"
 
 extern char **environ;
 
@@ -51,6 +52,7 @@ static void raise_descriptor_limit(void)
 static int serve(const options_t *options, log_t *log)
 {
     int signals = take_over_signals();
+    zsys_set_io_threads(LIMIT_IO_THREADS); /* before the first socket */
     raise_descriptor_limit();
     node_t *node = NULL;
     char *error = node_start(options, log, &node);

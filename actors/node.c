@@ -17,6 +17,7 @@
 #include "actors/lease/lease.h"
 #include "actors/node_pages.h"
 #include "actors/peer/peer.h"
+#include "actors/peer/peer_shell.h"
 #include "actors/replicator/replicator.h"
 #include "actors/runtime/clock.h"
 #include "actors/runtime/shell.h"
@@ -42,6 +43,7 @@ struct node {
     shared_t *store; /* until the applier has it */
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
+    peer_shell_t *peer_shell;
     runtime_t *actors[ACTOR_COUNT];
     calls_t *calls;
     gateway_t *gateway;
@@ -303,7 +305,37 @@ static bytes_t *peer_urls(const urls_t *urls)
     return joined;
 }
 
-static void add_peer(node_t *self)
+static char *listen_on(const node_t *self, const url_t *url, int *fd_p)
+{
+    gateway_address_t address = {.host = url->host,
+                                 .port = url->port,
+                                 .is_unix = url_is_unix(url),
+                                 .reuse_port = self->options->socket_reuse_port};
+    char *error = NULL;
+    *fd_p = gateway_listen(&address, &error);
+    if (*fd_p >= 0) {
+        return NULL;
+    }
+    char *text = xasprintf("cannot listen on %s: %s", url->text, error);
+    free(error);
+    return text;
+}
+
+static char *listen_for_peers(node_t *self)
+{
+    const urls_t *urls = &self->options->listen_peer;
+    char *error = NULL;
+    for (size_t i = 0; i < urls->count && !error; i++) {
+        int fd = -1;
+        error = listen_on(self, &urls->items[i], &fd);
+        if (!error) {
+            error = peer_shell_listen(self->peer_shell, urls->items[i].text, fd);
+        }
+    }
+    return error;
+}
+
+static char *add_peer(node_t *self)
 {
     const wal_recovered_t *log = &self->recovered;
     uint64_t index = 0;
@@ -318,9 +350,21 @@ static void add_peer(node_t *self)
                       .urls = urls,
                       .heartbeat_us = (uint64_t)self->options->heartbeat_ms * 1000,
                       .election_timeout_us = election_timeout_us(self)};
+    peer_shell_cfg_t shell_cfg = {.metrics = &self->metrics[ACTOR_PEER],
+                                  .by_member = &self->peer_metrics,
+                                  .log = log_for_actor,
+                                  .log_context = self->log};
     peer_t *peer = peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);
     bytes_unref(&urls);
-    add_actor(self, (runtime_cfg_t){.id = ACTOR_PEER, .ops = &peer_ops, .core = peer});
+    self->peer_shell = peer_shell_new(&shell_cfg);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_PEER,
+                                    .ops = &peer_ops,
+                                    .core = peer,
+                                    .network = peer_shell_network,
+                                    .port_context = self->peer_shell,
+                                    .loop = peer_shell_loop,
+                                    .loop_context = self->peer_shell});
+    return listen_for_peers(self);
 }
 
 /* ---- the gateway ---- */
@@ -349,17 +393,10 @@ static char *listen_for_clients(node_t *self)
 {
     const urls_t *urls = &self->options->listen_client;
     for (size_t i = 0; i < urls->count; i++) {
-        const url_t *url = &urls->items[i];
-        gateway_address_t address = {.host = url->host,
-                                     .port = url->port,
-                                     .is_unix = url_is_unix(url),
-                                     .reuse_port = self->options->socket_reuse_port};
-        char *error = NULL;
-        int fd = gateway_listen(&address, &error);
-        if (fd < 0) {
-            char *text = xasprintf("cannot listen on %s: %s", url->text, error);
-            free(error);
-            return text;
+        int fd = -1;
+        char *error = listen_on(self, &urls->items[i], &fd);
+        if (error) {
+            return error;
         }
         gateway_add_listener(self->gateway, fd);
     }
@@ -413,6 +450,7 @@ static char *add_gateway(node_t *self)
     node_pages_init(&self->pages, self->actors, self->metrics, api_rpc_metrics(api),
                     self->recovered.identity.member_id, options->enable_pprof);
     self->pages.metrics.extensive = options->metrics_extensive;
+    self->pages.metrics.peers = &self->peer_metrics;
     gateway_cfg_t cfg = {
         .http1_new = http1_conn_new,
         .pages = &self->pages.pages,
@@ -456,7 +494,9 @@ static char *assemble(node_t *self)
     if (!error) {
         add_consensus(self, applied);
         add_helpers(self);
-        add_peer(self);
+        error = add_peer(self);
+    }
+    if (!error) {
         error = add_gateway(self);
     }
     entries_deinit(&self->recovered.entries); /* the replicator holds what it needs */
@@ -522,6 +562,7 @@ void node_stop(node_t **node_p)
     }
     stop_by_stage(self);
     gateway_destroy(&self->gateway);
+    peer_shell_destroy(&self->peer_shell);
     for (int id = 1; id < ACTOR_COUNT; id++) {
         runtime_destroy(&self->actors[id]);
     }

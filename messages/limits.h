@@ -78,7 +78,11 @@
 #define LIMIT_PEER_NUMBER      (1ull << 62) /* of a term, index or id: sums and steps still fit */
 #define LIMIT_PEER_GUESTS      16           /* who say they are members and are not known yet */
 #define LIMIT_PEER_URLS_BYTES  16384        /* where one of those listens */
-#define LIMIT_FORWARD_ITEMS    LIMIT_CALLS  /* proposals of one PROPOSE_FWD: one for every call */
+#define LIMIT_PEER_QUEUE       256          /* frames ZeroMQ holds per connection, each way */
+#define LIMIT_PEER_BURST       256          /* frames taken in before the core's end of burst */
+#define LIMIT_PEER_BURST_BYTES (16u << 20)  /* and their bytes: two large APPENDs */
+#define LIMIT_IO_THREADS       4 /* of ZeroMQ: one for what comes in from members, others out */
+#define LIMIT_FORWARD_ITEMS    LIMIT_CALLS /* proposals of one PROPOSE_FWD: one for every call */
 
 /* ---- HTTP/2 (reliability.md section 3.1) ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */

@@ -7,6 +7,7 @@
 #include "actors/core/metrics_text.h"
 #include "actors/daemon/gates.h"
 #include "actors/daemon/process_shell.h"
+#include "actors/peer/peer_metrics_text.h"
 #include "messages/version.h"
 
 static void say_info(buf_t *out, const char *name, const char *help, const char *label,
@@ -50,5 +51,6 @@ void metrics_page_text(const metrics_page_t *page, buf_t *out)
     say_gates(out);
     metrics_text(out, page->blocks, page->block_count, page->epoch_us);
     rpc_metrics_text(out, page->rpc_blocks, page->rpc_block_count, page->extensive);
+    peer_metrics_text(out, page->peers, page->member_id);
     process_text(out);
 }

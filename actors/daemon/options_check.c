@@ -197,11 +197,6 @@ static char *check_addresses(const check_t *self)
                                 "\"unixs:/path/to/socket\"",
                                 &options->advertise_client);
     }
-    if (!error && value_of(self, FLAG_LISTEN_PEER)->is_set) {
-        options_note(options, LEVEL_WARN,
-                     "--listen-peer-urls: a cluster of one has no peers, so nothing listens there",
-                     "");
-    }
     return error;
 }
 

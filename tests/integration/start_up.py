@@ -79,6 +79,9 @@ def part_lock(options, directory):
     third = support.Server(options.server, directory + "/other", label="third")
     third.client_port = first.client_port
     ends_badly(third, ("address already in use",), "a second process on the port")
+    fourth = support.Server(options.server, directory + "/peer", label="fourth")
+    fourth.peer_port = first.peer_port
+    ends_badly(fourth, ("address already in use",), "a second process on the peer port")
     check(get(first).count == 1, "the first server after the others tried")
     first.stop()
 

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "actors/api": {"actors/api", "actors/core", "messages", "store"},
     "actors/grpc_gateway": {"actors/grpc_gateway", "actors/api", "actors/core", "messages"},
     "actors/runtime": {"actors/runtime", "actors/core", "actors", "messages"},
-    "actors/daemon": {"actors/daemon", "actors/api", "actors/core", "messages"},
+    "actors/daemon": {"actors/daemon", "actors/api", "actors/peer", "actors/core", "messages"},
     "client": {"client", "messages"},
     "cli": {"cli", "client", "messages"},
 }

@@ -15,6 +15,7 @@
 
 static metrics_t first, second;
 static rpc_metrics_t rpc;
+static peer_metrics_t peers;
 static bool extensive;
 static uint64_t epoch_us;
 
@@ -24,6 +25,7 @@ static int clear(void **state)
     memset(&first, 0, sizeof first);
     memset(&second, 0, sizeof second);
     memset(&rpc, 0, sizeof rpc);
+    memset(&peers, 0, sizeof peers);
     extensive = false;
     epoch_us = 0;
     return 0;
@@ -38,6 +40,7 @@ static char *page(void)
                                 .block_count = 2,
                                 .rpc_blocks = rpc_blocks,
                                 .rpc_block_count = 1,
+                                .peers = &peers,
                                 .member_id = 0x8e9e05c52164694dULL,
                                 .epoch_us = epoch_us,
                                 .extensive = extensive};
@@ -344,6 +347,44 @@ static void test_page_is_well_formed(void **state)
     free(text);
 }
 
+static void test_other_members(void **state)
+{
+    (void)state;
+    char *text = page();
+    assert_null(strstr(text, "etcd_network_active_peers"));
+    free(text);
+    peer_member_metrics_t *two = peer_metrics_of(&peers, 0x2222);
+    peer_member_metrics_t *three = peer_metrics_of(&peers, 0x3333);
+    assert_ptr_equal(peer_metrics_of(&peers, 0x2222), two);
+    peer_gauge(&two->is_active, 1);
+    peer_gauge(&two->is_known, 1);
+    peer_count(&two->sent_bytes, 70);
+    peer_count(&three->received_failures, 2);
+    peer_observe_rtt(two, 100);
+    peer_observe_rtt(two, 101);
+    peer_observe_rtt(two, 60000000);
+    text = page();
+    assert_has(text, "# TYPE etcd_network_active_peers gauge\n"
+                     "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"2222\"} 1\n"
+                     "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"3333\"} 0\n");
+    assert_has(text, "\netcd_network_peer_sent_bytes_total{To=\"2222\"} 70\n");
+    assert_has(text, "\netcd_network_peer_received_failures_total{From=\"3333\"} 2\n");
+    assert_has(text,
+               "\netcd_network_peer_round_trip_time_seconds_bucket{To=\"2222\",le=\"0.0001\"} 1\n"
+               "etcd_network_peer_round_trip_time_seconds_bucket{To=\"2222\",le=\"0.0002\"} 2\n");
+    assert_has(text,
+               "etcd_network_peer_round_trip_time_seconds_bucket{To=\"2222\",le=\"3.2768\"} 2\n"
+               "etcd_network_peer_round_trip_time_seconds_bucket{To=\"2222\",le=\"+Inf\"} 3\n"
+               "etcd_network_peer_round_trip_time_seconds_sum{To=\"2222\"} 60.000201\n"
+               "etcd_network_peer_round_trip_time_seconds_count{To=\"2222\"} 3\n");
+    free(text);
+    for (uint64_t id = 1; id < 2 * PEER_METRICS_MEMBERS;
+         id++) { /* more than there are places for */
+        peer_count(&peer_metrics_of(&peers, id)->sent_failures, 1);
+    }
+    assert_int_equal(peers.others.sent_failures, 2 * PEER_METRICS_MEMBERS - 1 - 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup(test_handling_times, clear),
         cmocka_unit_test_setup(test_versions_and_process, clear),
         cmocka_unit_test_setup(test_page_is_well_formed, clear),
+        cmocka_unit_test_setup(test_other_members, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
