@@ -95,6 +95,7 @@ static void drop_state(api_t *self, call_t *call)
     lease_stream_destroy(self, call);
     lease_reply_destroy(&call->lease_reply);
     bytes_unref(&call->request);
+    api_drop_proposal(self, call);
 }
 
 /* Takes the call out of everything that knows it. */
@@ -370,6 +371,7 @@ static void on_role(api_t *self, const msg_role_t *role)
         self->leader_since_us = lost ? self->leader_since_us : self->now_us;
     }
     self->role = *role;
+    self->again_us = 0;
     self->publish.done = false; /* a new leader may have the cluster's version to set */
     api_publish_check(self);
 }
@@ -417,7 +419,7 @@ static void on_message(api_t *self, msg_t *msg)
     case MSG_APPLIED: on_applied(self, &msg->u.applied); break;
     case MSG_RESULT: api_on_result(self, &msg->u.result); break;
     case MSG_REJECTED:
-    case MSG_UNKNOWN: api_on_refusal(self, &msg->u.refusal); break;
+    case MSG_UNKNOWN: api_on_refusal(self, msg->kind, &msg->u.refusal); break;
     case MSG_READ_AT: api_on_read_at(self, &msg->u.read); break;
     case MSG_READ_FAIL: api_on_read_fail(self, &msg->u.read); break;
     case MSG_LEASE_ANSWER: api_on_lease_answer(self, &msg->u.lease_answer); break;
@@ -460,6 +462,7 @@ static void end_of_turn(api_t *self)
 {
     expire_calls(self);
     end_leaderless(self);
+    self->again_us = self->now_us < self->again_us ? self->again_us : 0;
     api_flush_publish(self);
     api_flush_proposals(self);
     api_run_reads(self);
@@ -491,6 +494,7 @@ static uint64_t deadline(const void *state)
     const call_t *first = call_heap_first(&self->heap);
     uint64_t due_us = first ? first->due_us : DEADLINE_NONE;
     due_us = min_u64(due_us, self->leaderless_due_us);
+    due_us = min_u64(due_us, api_again_deadline(self));
     due_us = min_u64(due_us, api_lease_deadline(self));
     due_us = min_u64(due_us, api_publish_deadline(self));
     return self->stopped ? due_us : min_u64(due_us, self->stop_due_us);
@@ -525,6 +529,7 @@ static void destroy(void **self_p)
         bytes_unref(&self->proposals[i].payload);
     }
     free(self->proposals);
+    bytes_unref(&self->publish.request.proposal);
     buf_deinit(&self->range_spare);
     id_map_deinit(&self->calls);
     id_map_deinit(&self->requests);

@@ -13,10 +13,8 @@
 
 #include "messages/xalloc.h"
 
-/* Field numbers: InternalRaftRequest, then the Lease messages. */
+/* Field numbers of the Lease messages. */
 enum {
-    OP_LEASE_GRANT = 8,
-    OP_LEASE_REVOKE = 9,
     GRANT_TTL = 1,
     GRANT_ID = 2,
     LEASE_ID = 2,
@@ -26,8 +24,6 @@ enum {
     LEASES_LEASES = 2,
     LEASE_STATUS_ID = 1
 };
-
-enum { RETRY_US = 20 * 1000 };
 
 /* A keepalive on its way. */
 typedef struct {
@@ -289,7 +285,7 @@ void api_lease_half_close(api_t *self, call_t *call)
 static void ask_again(api_t *self, const msg_lease_answer_t *answer)
 {
     ask(self, answer->req_id, answer->op, answer->id);
-    self->lease_asks.retry_us = self->now_us + RETRY_US;
+    self->lease_asks.retry_us = self->now_us + API_AGAIN_US;
 }
 
 void api_on_lease_answer(api_t *self, msg_lease_answer_t *answer)

@@ -7,10 +7,8 @@
 
 #include "messages/version.h"
 
-/* Fields of InternalRaftRequest and of what goes into them. */
+/* Fields of the requests. */
 enum {
-    OP_CLUSTER_VERSION_SET = 1300,
-    OP_MEMBER_ATTR_SET = 1301,
     VERSION_SET_VER = 1,
     ATTR_SET_MEMBER_ID = 1,
     ATTR_SET_ATTRIBUTES = 2,
@@ -142,7 +140,6 @@ static void look(api_t *self)
 void api_publish_settled(api_t *self, bool refused)
 {
     publish_t *publish = &self->publish;
-    publish->request.request_id = 0;
     if (refused) { /* it is idempotent: no need to wait for what may have become of it */
         publish->attributes_next_us = self->now_us + REFUSED_RETRY_US;
         publish->version_next_us = self->now_us + REFUSED_RETRY_US;
@@ -160,7 +157,7 @@ void api_flush_publish(api_t *self)
         if (self->now_us < publish->due_us) {
             return;
         }
-        id_map_remove(&self->requests, publish->request.request_id);
+        api_request_settled(self, &publish->request);
         api_measured(self, &publish->request, false);
         api_publish_settled(self, false);
     }

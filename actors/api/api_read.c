@@ -66,7 +66,7 @@ bool api_waits_for_read_index(const api_t *self, const call_t *call)
 static void ask_read_index(api_t *self)
 {
     read_round_t *round = NULL;
-    if (self->reads_next.count == 0 || self->role.leader == 0 ||
+    if (self->reads_next.count == 0 || self->role.leader == 0 || self->now_us < self->again_us ||
         !outbox_room(self->out, ACTOR_REPLICATOR) || !(round = free_round(self))) {
         return;
     }
@@ -91,6 +91,8 @@ void api_on_read_at(api_t *self, const msg_read_t *read)
     call_list_move(applied ? &self->reads_ready : &self->reads_applying, &round->calls);
 }
 
+/* Reading twice does no harm: when the leader was lost, its reads get another index from the next one,
+ * behind those that came meanwhile. */
 void api_on_read_fail(api_t *self, const msg_read_t *read)
 {
     read_round_t *round = round_of(self, read->read_id);
@@ -98,10 +100,14 @@ void api_on_read_fail(api_t *self, const msg_read_t *read)
         return;
     }
     metrics_add(self->metrics, METRIC_READ_INDEXES_FAILED, 1);
-    bool changed = read->error == API_NONE || read->error == API_NOT_LEADER;
+    if (read->error == API_LEADER_CHANGED || api_has_no_leader(read->error)) {
+        call_list_move(&self->reads_next, &round->calls);
+        api_wait_for_leader(self);
+        return;
+    }
     call_t *call = NULL;
     while ((call = round->calls.first)) {
-        api_fail(self, call, changed ? API_LEADER_CHANGED : read->error);
+        api_fail(self, call, read->error ? read->error : API_LEADER_CHANGED);
     }
 }
 

@@ -1,7 +1,8 @@
 /* api_state: the inside of api, shared by its own files (api_*.c) only. Pure.
  *
  *   api.c            life, calls, turns, deadlines
- *   api_kv.c         writes: validation, proposals, results
+ *   api_propose.c    proposals and their results
+ *   api_kv.c         writes: validation
  *   api_read.c       read indexes, views of the store, whose turn it is to read
  *   api_range.c      Range; api_range_stream.c: RangeStream
  *   api_txn.c        Txn; api_txn_check.c, api_txn_writes.c: what may be proposed; api_compare.c
@@ -21,6 +22,24 @@
 #include "actors/api/view.h"
 #include "actors/core/prng.h"
 #include "messages/limits.h"
+
+/* Fields of InternalRaftRequest: what is proposed. */
+enum {
+    OP_ID = 1,
+    OP_PUT = 4,
+    OP_DELETE_RANGE = 5,
+    OP_TXN = 6,
+    OP_COMPACTION = 7,
+    OP_LEASE_GRANT = 8,
+    OP_LEASE_REVOKE = 9,
+    OP_HEADER = 100,
+    OP_CLUSTER_VERSION_SET = 1300,
+    OP_MEMBER_ATTR_SET = 1301
+};
+
+/* Who was told "no leader" asks again when one is known, or after this: ROLE reaches the gateway and the
+ * one it asks at different times. */
+enum { API_AGAIN_US = 20 * 1000 };
 
 /* Reads that share one read index. A slot without calls is free: a late answer finds its id gone. */
 typedef struct {
@@ -72,6 +91,7 @@ struct api {
     uint64_t leader_since_us;   /* when the present leader became known */
     uint64_t leaderless_due_us; /* when streams that require one end; DEADLINE_NONE */
     uint64_t election_timeout_us;
+    uint64_t again_us; /* the replicator knew no leader: not asked before; 0 = at once */
     uint64_t applied_index, commit_index;
     int64_t revision, compacted;
     shared_t *store; /* NULL until RESTORED */
@@ -143,14 +163,26 @@ void api_on_range_stream(api_t *self, call_t *call, bytes_t **message_p);
 /* ---- api_kv.c ---- */
 api_error_t api_check_range(const range_request_t *range);
 api_error_t api_check_put(const put_request_t *put);
+
+/* ---- api_propose.c ---- */
 /* Puts the request, as field `field` of an InternalRaftRequest, into this turn's PROPOSE, or answers
  * why not. */
 void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request);
-/* The same for a proposal of the member itself; `owner` is not a call, only its request_id counts. */
+/* The same for a proposal of the member itself; `owner` is not a call, only its request counts. */
 void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request);
 void api_flush_proposals(api_t *self);
 void api_on_result(api_t *self, msg_result_t *result);
-void api_on_refusal(api_t *self, const msg_refusal_t *refusal);
+/* REJECTED or UNKNOWN. */
+void api_on_refusal(api_t *self, msg_kind_t kind, const msg_refusal_t *refusal);
+/* It has failed, if there is one, or at least nobody waits for it any more. */
+void api_drop_proposal(api_t *self, call_t *call);
+/* Nobody answers to the call's request id any more. */
+void api_request_settled(api_t *self, call_t *call);
+/* Is it only that who was asked knows no leader, or is none? */
+bool api_has_no_leader(api_error_t error);
+/* The replicator is not asked again until one is known, or a little later. */
+void api_wait_for_leader(api_t *self);
+uint64_t api_again_deadline(const api_t *self);
 
 /* ---- api_read.c ---- */
 /* The call reads from the store once that is allowed: at once, or behind a read index. */

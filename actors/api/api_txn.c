@@ -9,12 +9,7 @@
 #include "actors/api/api_range.h"
 #include "messages/xalloc.h"
 
-enum {
-    OP_TXN = 6, /* InternalRaftRequest.txn */
-    TXN_SUCCEEDED = 2,
-    TXN_RESPONSES = 3,
-    RESPONSE_OP_RANGE = 1
-};
+enum { TXN_SUCCEEDED = 2, TXN_RESPONSES = 3, RESPONSE_OP_RANGE = 1 };
 
 struct txn_job {
     txn_t *txn;

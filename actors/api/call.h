@@ -35,6 +35,7 @@ struct call {
     call_list_t *list;
     call_t *prev, *next;
     uint64_t request_id; /* of its proposal or lease question, 0 = none */
+    bytes_t *proposal;   /* its entry's payload, until it is settled */
     uint64_t read_index; /* reads run on a store that has applied it */
     bytes_t *request;    /* what `range` points into */
     range_request_t range;

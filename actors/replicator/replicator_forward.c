@@ -165,7 +165,6 @@ static void on_rejected(replicator_t *self, const peer_propose_reply_t *reply, o
     }
     if (first) {
         replicator_tell_fate(MSG_REJECTED, first, count, reply->error, out);
-        metrics_add(self->metrics, METRIC_PROPOSALS_FAILED, count);
     }
     for (size_t i = 0; i < count; i++) {
         first[i].from = ACTOR_NONE;

@@ -92,7 +92,6 @@ void replicator_refuse(replicator_t *self, batch_t *batch, api_error_t error, ou
         for (size_t i = 0; i < batch->count; i++) {
             msg->u.refusal.req_ids[i] = batch->items[i].req_id;
         }
-        metrics_add(self->metrics, METRIC_PROPOSALS_FAILED, batch->count);
         outbox_put(out, batch->from, &msg);
     }
     proposals_free(&batch->items, batch->count);

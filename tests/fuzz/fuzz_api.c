@@ -160,8 +160,28 @@ static void apply(world_t *world, const proposal_t *proposal)
     assert(rc == 0);
 }
 
+/* Refused: none of them has entered the log. UNKNOWN: they may have; here they have not. */
+static void refuse(world_t *world, const msg_propose_t *propose, uint8_t how)
+{
+    static const api_error_t errors[] = {API_NO_LEADER, API_NOT_LEADER, API_TOO_MANY_REQUESTS,
+                                         API_LEADER_CHANGED};
+    msg_t *msg = msg_new(how & 4 ? MSG_UNKNOWN : MSG_REJECTED);
+    msg->u.refusal.req_ids = xcalloc(propose->count, sizeof(uint64_t));
+    msg->u.refusal.count = propose->count;
+    msg->u.refusal.error = errors[how & 3];
+    for (size_t i = 0; i < propose->count; i++) {
+        msg->u.refusal.req_ids[i] = propose->items[i].req_id;
+    }
+    deliver(world, ACTOR_REPLICATOR, &msg);
+}
+
 static void on_propose(world_t *world, const msg_propose_t *propose)
 {
+    uint8_t how = byte(world);
+    if (how > 200) {
+        refuse(world, propose, how);
+        return;
+    }
     msg_t *msg = msg_new(MSG_RESULT);
     msg->u.result.items = xcalloc(propose->count, sizeof(result_t));
     msg->u.result.count = propose->count;
@@ -220,6 +240,7 @@ static void on_read(world_t *world, const msg_read_t *read)
     msg_t *msg = msg_new(how > 240 ? MSG_READ_FAIL : MSG_READ_AT);
     msg->u.read.read_id = read->read_id;
     msg->u.read.index = world->index;
+    msg->u.read.error = how % 2 ? API_LEADER_CHANGED : API_TIMEOUT;
     deliver(world, ACTOR_REPLICATOR, &msg);
 }
 

@@ -139,9 +139,10 @@ static void refusals_are_told_as_etcd_does(void **state)
         msg_kind_t kind;
         api_error_t told, seen;
     } cases[] = {
-        {MSG_REJECTED, API_NOT_LEADER, API_LEADER_CHANGED},
         {MSG_REJECTED, API_TOO_MANY_REQUESTS, API_TOO_MANY_REQUESTS},
-        {MSG_UNKNOWN, API_TIMEOUT_LEADER_FAIL, API_TIMEOUT_LEADER_FAIL},
+        {MSG_UNKNOWN, API_LEADER_CHANGED, API_LEADER_CHANGED},
+        {MSG_UNKNOWN, API_NO_LEADER, API_NO_LEADER}, /* it may have entered the log */
+        {MSG_UNKNOWN, API_NONE, API_LEADER_CHANGED},
         {MSG_REJECTED, API_STOPPED, API_STOPPED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -154,6 +155,81 @@ static void refusals_are_told_as_etcd_does(void **state)
         api_rig_turn(rig);
         core_test_expect_nothing(&rig->core); /* never proposed again */
     }
+}
+
+/* The gateway knew a leader, the replicator did not: the proposal has not entered the log. */
+static void what_nobody_led_is_proposed_again(void **state)
+{
+    api_rig_t *rig = *state;
+    uint64_t call = put(rig, "a", "1");
+    api_rig_turn(rig);
+    msg_t *first = expect_propose(rig, 1);
+    uint64_t req_id = first->u.propose.items[0].req_id;
+    for (int i = 0; i < 3; i++) {
+        refuse(rig, MSG_REJECTED, req_id, i ? API_NO_LEADER : API_NOT_LEADER);
+        uint64_t other = put(rig, "b", "1"); /* it would be told the same */
+        api_rig_turn(rig);
+        core_test_expect_nothing(&rig->core);
+        api_rig_expect_open(rig, call);
+        uint64_t due = api_ops.deadline(rig->api);
+        assert_true(due > rig->core.now_us && due <= rig->core.now_us + 100000);
+        rig->core.now_us = due;
+        api_rig_turn(rig);
+        msg_t *again = expect_propose(rig, 2);
+        assert_int_equal(again->u.propose.items[0].req_id, req_id);
+        assert_ptr_equal(again->u.propose.items[0].payload, first->u.propose.items[0].payload);
+        msg_free(&again);
+        api_call_cancel(rig->api, other);
+    }
+    send_result(rig, req_id, API_NONE, 2, slice(NULL, 0));
+    api_rig_free_message(api_rig_expect_answer(rig, call, &etcdserverpb__put_response__descriptor));
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_PROPOSALS_FAILED), 3); /* cancelled */
+    assert_true(api_ops.deadline(rig->api) == DEADLINE_NONE);
+    msg_free(&first);
+}
+
+static void a_new_leader_is_asked_at_once(void **state)
+{
+    api_rig_t *rig = *state;
+    api_rig_role(rig, ROLE_FOLLOWER, 99);
+    uint64_t call = put(rig, "a", "1");
+    api_rig_turn(rig);
+    msg_t *msg = expect_propose(rig, 1);
+    uint64_t req_id = msg->u.propose.items[0].req_id;
+    msg_free(&msg);
+    api_rig_role(rig, ROLE_FOLLOWER, 0);
+    refuse(rig, MSG_REJECTED, req_id, API_NO_LEADER);
+    rig->core.now_us += 1000000; /* without a leader there is nothing to try */
+    api_rig_turn(rig);
+    core_test_expect_nothing(&rig->core);
+    refuse(rig, MSG_REJECTED, 999, API_NO_LEADER); /* nobody's */
+    api_rig_role(rig, ROLE_FOLLOWER, 98);
+    api_rig_turn(rig);
+    msg = expect_propose(rig, 1);
+    assert_int_equal(msg->u.propose.items[0].req_id, req_id);
+    msg_free(&msg);
+    api_rig_expect_open(rig, call);
+}
+
+static void waiting_for_a_leader_ends_with_the_request_timeout(void **state)
+{
+    api_rig_t *rig = *state;
+    uint64_t call = put(rig, "a", "1");
+    uint64_t since_us = rig->core.now_us;
+    api_rig_turn(rig);
+    while (!api_rig_call(rig, call)->finished) {
+        msg_t *msg = expect_propose(rig, 1);
+        refuse(rig, MSG_REJECTED, msg->u.propose.items[0].req_id, API_NO_LEADER);
+        msg_free(&msg);
+        uint64_t due = api_ops.deadline(rig->api);
+        assert_true(due > rig->core.now_us);
+        rig->core.now_us = due;
+        api_rig_turn(rig);
+    }
+    assert_int_equal(rig->core.now_us - since_us, 7000000);
+    api_rig_expect_error(rig, call, API_TIMEOUT);
+    core_test_expect_nothing(&rig->core);
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_PROPOSALS_FAILED), 1);
 }
 
 static void without_room_on_the_edge_the_client_is_told(void **state)
@@ -440,6 +516,9 @@ int main(void)
         TEST(a_result_is_header_and_body),
         TEST(errors_of_the_applier_reach_the_client),
         TEST(refusals_are_told_as_etcd_does),
+        TEST(what_nobody_led_is_proposed_again),
+        TEST(a_new_leader_is_asked_at_once),
+        TEST(waiting_for_a_leader_ends_with_the_request_timeout),
         TEST(without_room_on_the_edge_the_client_is_told),
         TEST(a_backlog_of_the_applier_refuses_writes),
         TEST(writes_wait_for_a_leader),

@@ -61,7 +61,7 @@ static void refuse(api_rig_t *rig, uint64_t req_id)
     msg->u.refusal.count = 1;
     msg->u.refusal.req_ids = xcalloc(1, sizeof(uint64_t));
     msg->u.refusal.req_ids[0] = req_id;
-    msg->u.refusal.error = API_NOT_LEADER;
+    msg->u.refusal.error = API_TOO_MANY_REQUESTS;
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 

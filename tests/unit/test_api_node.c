@@ -297,7 +297,7 @@ static void publication_is_tried_again_after_a_timeout(void **state)
     msg->u.refusal.count = 1;
     msg->u.refusal.req_ids = xcalloc(1, sizeof(uint64_t));
     msg->u.refusal.req_ids[0] = proposal.req_id;
-    msg->u.refusal.error = API_NOT_LEADER;
+    msg->u.refusal.error = API_TOO_MANY_REQUESTS;
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
     api_rig_turn(rig);
     core_test_expect_nothing(&rig->core);

@@ -140,7 +140,7 @@ static void rounds_in_flight_are_bounded(void **state)
     get(rig, "a", NULL, false);
     uint64_t last = get(rig, "a", NULL, false);
     core_test_expect_nothing(&rig->core);
-    read_fail(rig, rounds[0]->u.read.read_id, API_LEADER_CHANGED);
+    read_fail(rig, rounds[0]->u.read.read_id, API_TIMEOUT);
     api_rig_turn(rig);
     msg_t *shared = expect_read(rig); /* both of them */
     read_at(rig, shared->u.read.read_id, 0);
@@ -234,8 +234,8 @@ static void a_failed_read_index_fails_its_reads(void **state)
     api_rig_t *rig = *state;
     static const struct {
         api_error_t told, seen;
-    } cases[] = {{API_LEADER_CHANGED, API_LEADER_CHANGED},
-                 {API_NOT_LEADER, API_LEADER_CHANGED},
+    } cases[] = {{API_NONE, API_LEADER_CHANGED},
+                 {API_TOO_MANY_REQUESTS, API_TOO_MANY_REQUESTS},
                  {API_TIMEOUT, API_TIMEOUT}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint64_t call = get(rig, "a", NULL, false);
@@ -244,6 +244,41 @@ static void a_failed_read_index_fails_its_reads(void **state)
         api_rig_expect_error(rig, call, cases[i].seen);
         msg_free(&read);
     }
+}
+
+/* To read again does no harm, so a change of leaders is no client's business. */
+static void reads_get_another_index_from_the_next_leader(void **state)
+{
+    api_rig_t *rig = *state;
+    static const api_error_t told[] = {API_LEADER_CHANGED, API_NO_LEADER, API_NOT_LEADER};
+    uint64_t call = get(rig, "a", NULL, false);
+    uint64_t last_id = 0;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        msg_t *read = expect_read(rig);
+        assert_true(read->u.read.read_id > last_id); /* a late answer is none to the new question */
+        last_id = read->u.read.read_id;
+        msg_free(&read);
+        read_fail(rig, last_id, told[i]);
+        api_rig_turn(rig);
+        core_test_expect_nothing(&rig->core);
+        api_rig_expect_open(rig, call);
+        if (i == 0) { /* at once when a leader is known, */
+            api_rig_role(rig, ROLE_FOLLOWER, 99);
+        } else { /* else a little later: this one may not have been heard of everywhere */
+            uint64_t due = api_ops.deadline(rig->api);
+            assert_true(due > rig->core.now_us && due <= rig->core.now_us + 100000);
+            rig->core.now_us = due;
+        }
+        api_rig_turn(rig);
+    }
+    msg_t *read = expect_read(rig);
+    read_at(rig, last_id, 0);
+    api_rig_turn(rig);
+    api_rig_expect_open(rig, call);
+    read_at(rig, read->u.read.read_id, rig->index);
+    api_rig_turn(rig);
+    api_rig_free_message(api_rig_expect_answer(rig, call, RANGE_TYPE));
+    msg_free(&read);
 }
 
 static void reads_time_out_and_free_their_round(void **state)
@@ -691,6 +726,7 @@ int main(void)
         TEST(a_client_reads_its_own_write),
         cmocka_unit_test(nothing_is_served_before_the_store_is_restored),
         TEST(a_failed_read_index_fails_its_reads),
+        TEST(reads_get_another_index_from_the_next_leader),
         TEST(reads_time_out_and_free_their_round),
         TEST(a_replaced_store_is_read_from_then_on),
         TEST(ranges_are_validated_in_etcds_order),
