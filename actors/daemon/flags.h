@@ -2,7 +2,7 @@
 #pragma once
 
 #include "actors/daemon/flag_table.h"
-#include "actors/daemon/urls.h"
+#include "actors/core/urls.h"
 #include "messages/buf.h"
 
 typedef enum {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "actors/daemon/go_value.h"
-#include "actors/daemon/member_id.h"
+#include "actors/core/member_id.h"
 #include "actors/daemon/options.h"
 #include "messages/xalloc.h"
 

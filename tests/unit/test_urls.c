@@ -6,8 +6,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "actors/daemon/member_id.h"
-#include "actors/daemon/urls.h"
+#include "actors/core/member_id.h"
+#include "actors/core/urls.h"
 
 static void test_list_is_sorted_and_unique(void **state)
 {
@@ -76,6 +76,25 @@ static void test_forms(void **state)
     }
 }
 
+static void test_one_url_in_each_text(void **state)
+{
+    (void)state;
+    urls_t urls = {0};
+    assert_null(urls_parse_each(&urls, (const char *const[]){"http://b:1", " http://a,c:1"}, 2));
+    assert_int_equal(urls.count, 2);
+    assert_string_equal(urls.items[0].text, "http://a,c:1");
+    assert_string_equal(urls.items[1].text, "http://b:1");
+    static const char *const bad[] = {"http://b:1", "http://a:1,http://b:1"};
+    char *errors[] = {urls_parse_each(&urls, bad, 2), urls_parse_each(&urls, bad, 0)};
+    assert_string_equal(errors[0],
+                        "URL address does not have the form \"host:port\": http://a:1,http://b:1");
+    assert_string_equal(errors[1], "no valid URLs given");
+    assert_int_equal(urls.count, 2); /* as it was */
+    free(errors[0]);
+    free(errors[1]);
+    urls_deinit(&urls);
+}
+
 static void test_bind_and_host(void **state)
 {
     (void)state;
@@ -113,6 +132,7 @@ static void test_ids(void **state)
     assert_true(member == 0x8e9e05c52164694dULL);
     uint64_t members[] = {member};
     assert_true(cluster_id(members, 1) == 0xcdf818194e3a8c32ULL);
+    assert_true(member_id(&urls, "1700000000") == 0x0aa9425087d494a3ULL); /* one that is added */
     urls_deinit(&urls);
 }
 
@@ -130,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list_is_sorted_and_unique),
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_one_url_in_each_text),
         cmocka_unit_test(test_bind_and_host),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_cluster_id_ignores_order),

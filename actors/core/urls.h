@@ -22,6 +22,9 @@ void urls_deinit(urls_t *self); /* may be called twice */
 /* A comma-separated list. NULL = *self holds it (what it held before is released); else the reason
  * why not, yours, and *self is unchanged. */
 char *urls_parse(urls_t *self, const char *text) __attribute__((warn_unused_result));
+/* The same with one URL in each text: a comma is part of it. At least one. */
+char *urls_parse_each(urls_t *self, const char *const *texts, size_t count)
+    __attribute__((warn_unused_result));
 void urls_copy(urls_t *self, const urls_t *from);
 bool urls_equal(const urls_t *a, const urls_t *b);
 /* The texts with commas between them; yours. */

@@ -1,4 +1,4 @@
-#include "actors/daemon/member_id.h"
+#include "actors/core/member_id.h"
 
 #include <sha1.h>
 #include <stdlib.h>
@@ -20,13 +20,13 @@ static uint64_t first_bytes_of_sha1(const buf_t *text)
     return id;
 }
 
-uint64_t member_id(const urls_t *peer_urls, const char *cluster_token)
+uint64_t member_id(const urls_t *peer_urls, const char *mark)
 {
     buf_t text = {0};
     for (size_t i = 0; i < peer_urls->count; i++) {
         buf_append(&text, peer_urls->items[i].text, strlen(peer_urls->items[i].text));
     }
-    buf_append(&text, cluster_token, strlen(cluster_token));
+    buf_append(&text, mark, strlen(mark));
     uint64_t id = first_bytes_of_sha1(&text);
     buf_deinit(&text);
     return id;

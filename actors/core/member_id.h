@@ -6,9 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "actors/daemon/urls.h"
+#include "actors/core/urls.h"
 
-/* Of a member present when the cluster is made: sorted peer URLs, then the cluster's token. */
-uint64_t member_id(const urls_t *peer_urls, const char *cluster_token);
+/* Of its sorted peer URLs, then `mark`: the cluster's token for a member that is there when the cluster is
+ * made, the decimal Unix time in seconds for one that is added to it. */
+uint64_t member_id(const urls_t *peer_urls, const char *mark);
 /* Of a cluster made of these members. Sorts `members`. */
 uint64_t cluster_id(uint64_t *members, size_t count);

@@ -1,4 +1,4 @@
-#include "actors/daemon/urls.h"
+#include "actors/core/urls.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -199,6 +199,31 @@ static void sort_and_merge(urls_t *self)
     self->count = kept;
 }
 
+/* One more at the end of the list, which is not sorted yet. */
+static char *add(urls_t *list, size_t *capacity, const char *text, size_t len)
+{
+    if (list->count == LIMIT_URLS) {
+        return xasprintf("more than %d URLs", LIMIT_URLS);
+    }
+    list->items = xgrow(list->items, capacity, list->count + 1, sizeof *list->items);
+    url_t *url = &list->items[list->count++];
+    *url = (url_t){.text = copy_trimmed(text, len)};
+    return parse_one(url);
+}
+
+/* Takes the fresh list, or what there is of it when there was an error. */
+static char *finish(urls_t *self, urls_t *fresh, char *error)
+{
+    if (error) {
+        urls_deinit(fresh);
+        return error;
+    }
+    sort_and_merge(fresh);
+    urls_deinit(self);
+    *self = *fresh;
+    return NULL;
+}
+
 char *urls_parse(urls_t *self, const char *text)
 {
     urls_t fresh = {0};
@@ -208,24 +233,21 @@ char *urls_parse(urls_t *self, const char *text)
     for (bool more = true; more && !error;) {
         size_t len = strcspn(rest, ",");
         more = rest[len] == ',';
-        if (fresh.count == LIMIT_URLS) {
-            error = xasprintf("more than %d URLs", LIMIT_URLS);
-            break;
-        }
-        fresh.items = xgrow(fresh.items, &capacity, fresh.count + 1, sizeof *fresh.items);
-        url_t *url = &fresh.items[fresh.count++];
-        *url = (url_t){.text = copy_trimmed(rest, len)};
-        error = parse_one(url);
+        error = add(&fresh, &capacity, rest, len);
         rest += len + 1;
     }
-    if (error) {
-        urls_deinit(&fresh);
-        return error;
+    return finish(self, &fresh, error);
+}
+
+char *urls_parse_each(urls_t *self, const char *const *texts, size_t count)
+{
+    urls_t fresh = {0};
+    size_t capacity = 0;
+    char *error = count ? NULL : xstrdup("no valid URLs given");
+    for (size_t i = 0; i < count && !error; i++) {
+        error = add(&fresh, &capacity, texts[i], strlen(texts[i]));
     }
-    sort_and_merge(&fresh);
-    urls_deinit(self);
-    *self = fresh;
-    return NULL;
+    return finish(self, &fresh, error);
 }
 
 void urls_copy(urls_t *self, const urls_t *from)
