@@ -276,6 +276,7 @@ static void add_helpers(node_t *self)
     watch_cfg_t watch_cfg = {.progress_notify_us = self->options->progress_notify_us,
                              .stream_bytes_max = LIMIT_STREAM_BYTES,
                              .total_bytes_max = LIMIT_WATCH_UNSENT_BYTES};
+    keeper_cfg_t keeper_cfg = {.generations = self->generations};
     wal_writer_t *writer = wal_writer_new(&self->recovered, LIMIT_WAL_SEGMENT_BYTES);
     add_actor(self, (runtime_cfg_t){.id = ACTOR_WAL_WRITER,
                                     .ops = &wal_writer_ops,
@@ -284,7 +285,7 @@ static void add_helpers(node_t *self)
                                     .port_context = self->disk});
     add_actor(self, (runtime_cfg_t){.id = ACTOR_KEEPER,
                                     .ops = &keeper_ops,
-                                    .core = keeper_new(&self->metrics[ACTOR_KEEPER])});
+                                    .core = keeper_new(&keeper_cfg, &self->metrics[ACTOR_KEEPER])});
     add_actor(self, (runtime_cfg_t){.id = ACTOR_LEASE,
                                     .ops = &lease_ops,
                                     .core = lease_new(&lease_cfg, &self->metrics[ACTOR_LEASE])});

@@ -58,6 +58,18 @@
     (256u << 20)               /* unsent events of all streams; each has an equal share */
 #define LIMIT_WATCHERS 1000000 /* per node; about 200 bytes each */
 
+/* ---- snapshots for other members ---- */
+#define LIMIT_SNAPSHOT_CHUNK_BYTES                                                                 \
+    (256u                                                                                          \
+     << 10) /* rows of one message, unless one row is larger: well below a bulk connection's buffers */
+#define LIMIT_SNAPSHOT_WINDOW 4 /* chunks sent and not acknowledged: 1 MiB per receiver */
+#define LIMIT_SNAPSHOT_SENDS                                                                       \
+    4 /* receivers at a time: each pins the tables of one view of the store; others wait and ask again */
+#define LIMIT_SNAPSHOT_AGAIN_US   1000000  /* without an acknowledgement: say it again */
+#define LIMIT_SNAPSHOT_SILENCE_US 30000000 /* without progress: the other side is gone */
+#define LIMIT_HASHES              64   /* HashKV requests that wait: each reads the whole store */
+#define LIMIT_HASH_SLICE_ROWS     2000 /* records hashed before other work has a turn: about 1 ms */
+
 /* ---- reads ---- */
 #define LIMIT_WATCH_WAITING       16384 /* watch requests without room on their edge, per gateway */
 #define LIMIT_WATCH_WAITING_BYTES (16u << 20) /* and their keys */

@@ -66,6 +66,8 @@ generations_t *generations_leveldb_new(const generations_leveldb_cfg_t *cfg);
 /* The first generation is there and empty. The stores belong to it and outlive every handle on them, like
  * a disk does. */
 generations_t *generations_memory_new(void);
+/* Is it there? For tests of what is removed when. */
+bool generations_memory_has(const generations_t *self, uint64_t generation);
 /* Simulated crash, when nobody holds a store any more: which one is in force stays; each store falls back as
  * in kv_memory_crash, so a sealed one keeps what it had then. */
 void generations_memory_crash(generations_t *self, uint64_t pick);

@@ -139,6 +139,12 @@ generations_t *generations_memory_new(void)
     return &self->base;
 }
 
+bool generations_memory_has(const generations_t *base, uint64_t generation)
+{
+    assert(base->ops == &ops);
+    return find((const memory_t *)base, generation) != NULL;
+}
+
 void generations_memory_crash(generations_t *base, uint64_t pick)
 {
     assert(base->ops == &ops);

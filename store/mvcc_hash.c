@@ -6,18 +6,23 @@
  * unless that is a tombstone below the compacted revision. */
 #include "store/mvcc_internal.h"
 
-#include "messages/errors.h"
+#include <stdlib.h>
 
-typedef struct {
+#include "messages/errors.h"
+#include "messages/xalloc.h"
+
+struct mvcc_hasher {
     kv_iter_t *latest, *history;
-    const mvcc_head_t *head;
+    mvcc_head_t head;
     int64_t revision;
-    buf_t key; /* of the group being read */
+    size_t rows_left; /* of this slice */
+    bool in_group;    /* a slice ended within the versions of `key` */
+    buf_t key;        /* of the group being read */
     buf_t scratch;
     bool has_newer;
     int64_t newer; /* main of the version read before: the one that superseded this one */
     uint64_t sum;
-} hasher_t;
+};
 
 static uint64_t mix(uint64_t state, uint64_t word)
 {
@@ -43,9 +48,10 @@ static uint64_t mix_bytes(uint64_t state, slice_t bytes)
 }
 
 /* One version; `wire` empty = tombstone. Versions of a key come newest first. */
-static void take_version(hasher_t *self, slice_t key, mvcc_position_t at, slice_t wire)
+static void take_version(mvcc_hasher_t *self, slice_t key, mvcc_position_t at, slice_t wire)
 {
-    int64_t compacted = self->head->compacted;
+    self->rows_left -= self->rows_left > 0;
+    int64_t compacted = self->head.compacted;
     bool reachable = at.main > compacted || !self->has_newer || self->newer > compacted;
     bool buried = wire.len == 0 && at.main < compacted;
     self->has_newer = true;
@@ -63,7 +69,7 @@ static bool stands_in(const kv_iter_t *iter, int column)
     return iter->ops->valid(iter) && mvcc_in_column(iter->ops->key(iter), column);
 }
 
-static int take_latest(hasher_t *self, slice_t key)
+static int take_latest(mvcc_hasher_t *self, slice_t key)
 {
     mvcc_record_t record;
     int rc = mvcc_record_parse(self->latest->ops->value(self->latest), &record);
@@ -75,11 +81,14 @@ static int take_latest(hasher_t *self, slice_t key)
     return rc;
 }
 
-/* All rows of history that belong to the key of the group. */
-static int take_history(hasher_t *self, slice_t key)
+/* All rows of history that belong to the key of the group, or as many as this slice may. */
+static int take_history(mvcc_hasher_t *self, slice_t key)
 {
     mvcc_key_history_first(&self->scratch, key);
     while (stands_in(self->history, COLUMN_HISTORY)) {
+        if (self->rows_left == 0) {
+            return MVCC_MORE_WORK;
+        }
         slice_t stored = self->history->ops->key(self->history);
         if (!slice_starts_with(stored, buf_slice(&self->scratch))) {
             return 0;
@@ -99,7 +108,7 @@ static int take_history(hasher_t *self, slice_t key)
 }
 
 /* The smaller key under the two iterators becomes the group. KV_ABSENT at the end. */
-static int next_group(hasher_t *self, bool *in_latest)
+static int next_group(mvcc_hasher_t *self, bool *in_latest)
 {
     bool has_latest = stands_in(self->latest, COLUMN_LATEST);
     bool has_history = stands_in(self->history, COLUMN_HISTORY);
@@ -128,43 +137,91 @@ static int next_group(hasher_t *self, bool *in_latest)
     return 0;
 }
 
-static int hash_all(hasher_t *self)
+int mvcc_hasher_step(mvcc_hasher_t *self, size_t rows)
 {
+    self->rows_left = rows;
     for (;;) {
-        bool in_latest = false;
-        int rc = next_group(self, &in_latest);
-        if (rc) {
-            return rc == KV_ABSENT ? 0 : rc;
+        if (self->rows_left == 0) {
+            return MVCC_MORE_WORK;
         }
-        rc = in_latest ? take_latest(self, buf_slice(&self->key)) : 0;
-        rc = rc ? rc : take_history(self, buf_slice(&self->key));
+        if (!self->in_group) {
+            bool in_latest = false;
+            int rc = next_group(self, &in_latest);
+            if (rc) {
+                return rc == KV_ABSENT ? 0 : rc;
+            }
+            rc = in_latest ? take_latest(self, buf_slice(&self->key)) : 0;
+            if (rc) {
+                return rc;
+            }
+            self->in_group = true;
+        }
+        int rc = take_history(self, buf_slice(&self->key));
         if (rc) {
             return rc;
         }
+        self->in_group = false;
     }
 }
 
-int mvcc_hash(const kv_reader_t *reader, const mvcc_head_t *head, int64_t revision, uint32_t *hash)
+static kv_iter_t *iter_at(const kv_reader_t *reader, uint8_t column)
 {
-    *hash = 0;
+    kv_iter_t *iter = kv_iter_new(reader);
+    iter->ops->seek(iter, slice(&column, 1));
+    return iter;
+}
+
+int mvcc_hasher_new(mvcc_hasher_t **self_p, const kv_reader_t *reader, const mvcc_head_t *head,
+                    int64_t revision)
+{
+    *self_p = NULL;
     if (revision <= 0) {
         revision = head->revision;
     }
     if (revision > head->revision || revision < head->compacted) {
         return revision > head->revision ? API_FUTURE_REVISION : API_COMPACTED;
     }
-    hasher_t self = {.head = head, .revision = revision};
-    uint8_t column = COLUMN_LATEST;
-    self.latest = kv_iter_new(reader);
-    self.latest->ops->seek(self.latest, slice(&column, 1));
-    column = COLUMN_HISTORY;
-    self.history = kv_iter_new(reader);
-    self.history->ops->seek(self.history, slice(&column, 1));
-    int rc = hash_all(&self);
-    *hash = (uint32_t)(self.sum ^ self.sum >> 32);
-    kv_iter_destroy(&self.latest);
-    kv_iter_destroy(&self.history);
-    buf_deinit(&self.key);
-    buf_deinit(&self.scratch);
+    mvcc_hasher_t *self = xcalloc(1, sizeof *self);
+    self->head = *head;
+    self->revision = revision;
+    self->latest = iter_at(reader, COLUMN_LATEST);
+    self->history = iter_at(reader, COLUMN_HISTORY);
+    *self_p = self;
+    return 0;
+}
+
+void mvcc_hasher_destroy(mvcc_hasher_t **self_p)
+{
+    mvcc_hasher_t *self = *self_p;
+    *self_p = NULL;
+    if (self) {
+        kv_iter_destroy(&self->latest);
+        kv_iter_destroy(&self->history);
+        buf_deinit(&self->key);
+        buf_deinit(&self->scratch);
+        free(self);
+    }
+}
+
+uint32_t mvcc_hasher_result(const mvcc_hasher_t *self)
+{
+    return (uint32_t)(self->sum ^ self->sum >> 32);
+}
+
+int64_t mvcc_hasher_revision(const mvcc_hasher_t *self)
+{
+    return self->revision;
+}
+
+int mvcc_hash(const kv_reader_t *reader, const mvcc_head_t *head, int64_t revision, uint32_t *hash)
+{
+    *hash = 0;
+    mvcc_hasher_t *self = NULL;
+    int rc = mvcc_hasher_new(&self, reader, head, revision);
+    if (rc == 0) {
+        rc = mvcc_hasher_step(self, SIZE_MAX);
+        *hash = mvcc_hasher_result(self);
+    }
+    mvcc_hasher_destroy(&self);
     return rc;
 }

@@ -78,10 +78,22 @@ int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, mvcc_key_fn fn, void 
     __attribute__((warn_unused_result));
 
 /* ---- meta: small named values (members, cluster version, alarms) ---- */
+#define MVCC_META_MEMBERS                                                                          \
+    "members" /* the applied quoral.Configuration, with what members published */
 int mvcc_meta_get(const kv_reader_t *reader, const char *name, kv_value_t *value)
     __attribute__((warn_unused_result));
 
-/* Order-independent sum over what logically survives at `revision` (contract section 7, architecture
- * section 5). Long: keeper only. */
+/* ---- HashKV: order-independent sum over what logically survives at a revision (contract section 7,
+ * architecture section 5). Reads the whole store, in slices; keeper only ---- */
+typedef struct mvcc_hasher mvcc_hasher_t;
+/* revision <= 0: the current one. 0, API_COMPACTED or API_FUTURE_REVISION; then *self_p is NULL. */
+int mvcc_hasher_new(mvcc_hasher_t **self_p, const kv_reader_t *reader, const mvcc_head_t *head,
+                    int64_t revision) __attribute__((warn_unused_result));
+void mvcc_hasher_destroy(mvcc_hasher_t **self_p); /* before the reader */
+/* Looks at about `rows` records. 0 = done, MVCC_MORE_WORK, < 0. */
+int mvcc_hasher_step(mvcc_hasher_t *self, size_t rows) __attribute__((warn_unused_result));
+uint32_t mvcc_hasher_result(const mvcc_hasher_t *self);
+int64_t mvcc_hasher_revision(const mvcc_hasher_t *self); /* the one that is hashed */
+/* All at once. */
 int mvcc_hash(const kv_reader_t *reader, const mvcc_head_t *head, int64_t revision, uint32_t *hash)
     __attribute__((warn_unused_result));

@@ -25,7 +25,7 @@ int members_read(Quoral__Configuration **members_p, const kv_reader_t *reader)
 {
     *members_p = NULL;
     kv_value_t value = {0};
-    int rc = mvcc_meta_get(reader, "members", &value);
+    int rc = mvcc_meta_get(reader, MVCC_META_MEMBERS, &value);
     if (rc < 0) {
         return rc;
     }

@@ -11,7 +11,6 @@
 #include "messages/limits.h"
 #include "messages/scan.h"
 
-#define META_MEMBERS         "members"
 #define META_CLUSTER_VERSION "cluster_version"
 
 static const scan_limits_t limits = {.depth = LIMIT_MESSAGE_DEPTH, .fields = LIMIT_MESSAGE_FIELDS};
@@ -29,7 +28,7 @@ static int store(applier_t *self, const Quoral__Configuration *members)
     buf_t encoded = {0};
     size_t len = quoral__configuration__get_packed_size(members);
     buf_advance(&encoded, quoral__configuration__pack(members, buf_reserve(&encoded, len)));
-    int rc = mvcc_meta_put(self->mvcc, META_MEMBERS, buf_slice(&encoded));
+    int rc = mvcc_meta_put(self->mvcc, MVCC_META_MEMBERS, buf_slice(&encoded));
     buf_deinit(&encoded);
     return rc;
 }
@@ -38,7 +37,7 @@ static int store(applier_t *self, const Quoral__Configuration *members)
 static int load(applier_t *self, Quoral__Configuration **members_p)
 {
     kv_value_t value = {0};
-    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), META_MEMBERS, &value);
+    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), MVCC_META_MEMBERS, &value);
     if (rc) {
         return rc;
     }
@@ -102,11 +101,11 @@ int apply_first_members(applier_t *self)
     }
     slice_t encoded = bytes_slice(self->configuration);
     kv_value_t value = {0};
-    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), META_MEMBERS, &value);
+    int rc = mvcc_meta_get(mvcc_reader(self->mvcc), MVCC_META_MEMBERS, &value);
     if (rc == 0) {
         kv_value_deinit(&value);
     } else if (rc == KV_ABSENT) {
-        rc = mvcc_meta_put(self->mvcc, META_MEMBERS, encoded);
+        rc = mvcc_meta_put(self->mvcc, MVCC_META_MEMBERS, encoded);
     }
     bytes_unref(&self->configuration);
     return rc;

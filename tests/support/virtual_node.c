@@ -238,7 +238,8 @@ static void add_others(virtual_node_t *self, uint64_t origin)
                      .seed = self->seed};
     api_sink_t sink = {.context = self, .message = on_answer, .finish = on_end};
     self->api = api_new(&api, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
-    add(self, ACTOR_KEEPER, &keeper_ops, keeper_new(&self->metrics[ACTOR_KEEPER]));
+    keeper_cfg_t keeper = {.generations = self->generations};
+    add(self, ACTOR_KEEPER, &keeper_ops, keeper_new(&keeper, &self->metrics[ACTOR_KEEPER]));
     add(self, ACTOR_LEASE, &lease_ops, lease_new(&lease, &self->metrics[ACTOR_LEASE]));
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
     add(self, ACTOR_PEER, &peer_ops, make_peer(self, origin));

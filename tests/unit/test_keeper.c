@@ -50,10 +50,26 @@ static void fake_init(fake_store_t *self)
 /* ---- driving ---- */
 
 static metrics_t metrics;
+static generations_t *generations;
+
+static int make_generations(void **state)
+{
+    (void)state;
+    generations = generations_memory_new();
+    return 0;
+}
+
+static int end_generations(void **state)
+{
+    (void)state;
+    generations_destroy(&generations);
+    return 0;
+}
 
 static core_test_t start(void)
 {
-    return core_test_new(ACTOR_KEEPER, &keeper_ops, keeper_new(&metrics));
+    keeper_cfg_t cfg = {.generations = generations};
+    return core_test_new(ACTOR_KEEPER, &keeper_ops, keeper_new(&cfg, &metrics));
 }
 
 static void restored(core_test_t *test, fake_store_t *store, uint64_t index)
@@ -252,5 +268,5 @@ int main(void)
         cmocka_unit_test(it_may_stop_before_there_is_a_store),
         cmocka_unit_test(what_is_flushed_survives_a_crash),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_generations, end_generations);
 }

@@ -387,6 +387,18 @@ static uint32_t hash_at(const subject_t *subject, int64_t revision)
     const kv_reader_t *reader = kv_snapshot_reader(snapshot);
     assert_int_equal(mvcc_head(reader, &head), 0);
     assert_int_equal(mvcc_hash(reader, &head, revision, &hash), 0);
+    /* In slices it is the same. */
+    mvcc_hasher_t *hasher = NULL;
+    assert_int_equal(mvcc_hasher_new(&hasher, reader, &head, revision), 0);
+    size_t rows = 1 + (size_t)head.revision % 5;
+    int rc = 0;
+    do {
+        rc = mvcc_hasher_step(hasher, rows);
+    } while (rc == MVCC_MORE_WORK);
+    assert_int_equal(rc, 0);
+    assert_int_equal(mvcc_hasher_result(hasher), hash);
+    assert_int_equal(mvcc_hasher_revision(hasher), revision ? revision : head.revision);
+    mvcc_hasher_destroy(&hasher);
     kv_snapshot_destroy(&snapshot);
     return hash;
 }
