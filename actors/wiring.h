@@ -7,7 +7,7 @@
 #include "actors/core/outbox.h"
 
 /* Replicator and election drain their control mailbox first, so that a FENCE never waits behind
- * proposals (raft-over-actors.md section 5). Order holds only within one edge. */
+ * proposals (docs/CONSENSUS.md). Order holds only within one edge. */
 typedef enum { MAILBOX_DATA, MAILBOX_CONTROL, MAILBOX_COUNT } mailbox_id_t;
 
 enum { WIRING_KINDS_MAX = 10 };

@@ -7,7 +7,7 @@
     /* runtime */ \
     X(CREDIT)        /* receiver -> sender: messages and bytes taken from the edge */ \
     X(STOP)          /* shell -> core: finish what is in flight, then outbox_stopped() */ \
-    /* election <-> replicator <-> wal_writer: raft-over-actors.md section 4 */ \
+    /* election <-> replicator <-> wal_writer: docs/CONSENSUS.md */ \
     X(FENCE) X(FENCED) X(OPEN) X(LEAD) X(STEP_DOWN) \
     X(DISK_STALL) X(DISK_OK) X(QUERY_POS) X(POS) \
     X(HARDSTATE) X(HS_DURABLE) X(APPEND_LOG) X(SNAP_MARK) X(LOG_DURABLE) X(ROLE) \

@@ -96,7 +96,7 @@
 #define LIMIT_IO_THREADS       4 /* of ZeroMQ: one for what comes in from members, others out */
 #define LIMIT_FORWARD_ITEMS    LIMIT_CALLS /* proposals of one PROPOSE_FWD: one for every call */
 
-/* ---- HTTP/2 (reliability.md section 3.1) ---- */
+/* ---- HTTP/2 ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
 #define LIMIT_HEADER_LIST_BYTES 16384
 #define LIMIT_HEADERS           64

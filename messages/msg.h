@@ -1,7 +1,7 @@
 /* msg: what actors say to each other, as typed structs passed by reference.
  * Sending gives a message away, receiving borrows it for the step, keeping means moving parts out
  * (bytes_take, or taking an array and leaving NULL). msg_free releases whatever is still inside.
- * Pure; the rules behind each message are in raft-over-actors.md section 4 and architecture.md section 4. */
+ * Pure; the rules behind each message are in docs/CONSENSUS.md and docs/ARCHITECTURE.md. */
 #pragma once
 
 #include "messages/bytes.h"
@@ -109,7 +109,7 @@ typedef struct {
     int64_t revision;
 } msg_restored_t; /* store: kv_t */
 
-/* ---- snapshots between members (raft-over-actors.md section 3, "Snapshot install") ----
+/* ---- snapshots between members (docs/CONSENSUS.md, "A snapshot") ----
  * sender:   replicator SNAP_READ -> keeper, which streams and answers SNAP_DONE
  * receiver: SNAP_META comes to the replicator, which accepts it with SNAP_TAKE -> keeper; keeper builds a
  *           new generation and says SNAP_RECEIVED; replicator SNAP_MARK -> WAL; then SNAP_INSTALL ->

@@ -1,4 +1,4 @@
-/* peer_msg: what members of a cluster say to each other, as typed structs (raft-over-actors.md section 4).
+/* peer_msg: what members of a cluster say to each other, as typed structs (docs/CONSENSUS.md).
  * Pure. peer_codec.h turns them into frames and back; cluster, sender, receiver, incarnation and checksum
  * belong to the frame and are the peer actor's business. Every handler accepts duplicates and any order,
  * and a message may always be lost. */

@@ -4,7 +4,7 @@
  *
  * Two actors use it: the keeper makes a generation, fills it, seals it, and removes what nobody needs any
  * more; the applier puts a sealed one in force. One installation runs at a time, and what they do to it is
- * ordered by the messages between them (raft-over-actors.md section 3, "Snapshot install"), so nothing is
+ * ordered by the messages between them (docs/CONSENSUS.md, "A snapshot"), so nothing is
  * locked here.
  *
  * All int functions return 0, or something else and *error (yours): the node stops. After a start that

@@ -184,7 +184,7 @@ static int read_segment(io_t *io, io_file_t *file, const char *path, uint8_t **d
 }
 
 /* The last write of the process before may not have been synced, or its fdatasync may have failed
- * and left the pages marked clean (reliability.md section 2.6). Writing it once more and syncing makes
+ * and left the pages marked clean. Writing it once more and syncing makes
  * true what recovery is about to claim. Behind it, zeros replace an unfinished write. */
 static int make_durable(io_t *io, io_file_t *file, slice_t content,
                         const wal_recovered_t *recovered)

@@ -1,8 +1,8 @@
 /* wal_recover: what a write-ahead log says, from the bytes of its segments. Pure.
  * Feed the segments oldest first. Records count in file order, the later one wins: an entry replaces
- * everything from its index on, a snapshot what it covers (raft-over-actors.md section 3). Whatever no
+ * everything from its index on, a snapshot what it covers (docs/wal_format.md). Whatever no
  * correct writer can have left is refused, with the offset and the reason; only the last write, when it
- * did not complete, is cut off, since nothing in it was acknowledged (reliability.md section 2.6). */
+ * did not complete, is cut off, since nothing in it was acknowledged. */
 #pragma once
 
 #include "store/wal_format.h"

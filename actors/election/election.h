@@ -1,5 +1,5 @@
 /* election: term, vote and role of this member, and when to stand for election. Pure.
- * One instance per node, owned by one thread. The rules are those of raft-over-actors.md: it never
+ * One instance per node, owned by one thread. The rules are those of docs/CONSENSUS.md: it never
  * raises its term, votes or stands on its own, but fences the replicator first, and nothing leaves
  * before (term, vote) is durable. One term change at a time. */
 #pragma once

@@ -1,5 +1,5 @@
 /* A term change: FENCE, then decide, then HARDSTATE, then make it known. One at a time, and the only way
- * in which the term rises or a vote is given (raft-over-actors.md section 1). FENCED and HS_DURABLE can't
+ * in which the term rises or a vote is given (docs/CONSENSUS.md). FENCED and HS_DURABLE can't
  * be lost, so no time-out watches over it. */
 #include <assert.h>
 

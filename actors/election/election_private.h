@@ -1,6 +1,6 @@
 /* election_private: the state of the election core, shared by its files. Pure; not for others.
  *
- * The phases, each arrow a message (raft-over-actors.md sections 1 and 4):
+ * The phases, each arrow a message (docs/CONSENSUS.md, "An election"):
  *
  *   idle --timeout--> querying --POS--> polling --pre-votes--> fencing --FENCED--> persisting
  *    ^                                                            ^                    |

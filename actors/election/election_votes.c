@@ -79,7 +79,7 @@ void election_answer_vote(election_t *self, uint64_t member, bool granted, outbo
 }
 
 /* Given whether or not this member thinks that it is a voter, or the candidate a member: it may not have
- * heard yet (raft-over-actors.md section 3). */
+ * heard yet (docs/CONSENSUS.md). */
 void election_on_vote_request(election_t *self, uint64_t member, const peer_msg_t *request,
                               uint64_t now_us, outbox_t *out)
 {

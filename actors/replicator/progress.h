@@ -32,7 +32,7 @@ typedef struct {
     uint64_t incarnation;   /* of the process that answered last; 0 = none has */
     bool was_heard;         /* in this term */
     uint64_t heard_us;      /* when it acknowledged anything last */
-    uint64_t round;         /* highest confirmed: raft-over-actors.md section 3, ReadIndex */
+    uint64_t round;         /* highest confirmed: docs/CONSENSUS.md, "A read" */
     uint64_t not_before_us; /* of the next probe */
     bool is_repeated;       /* the next probe says again what has not been answered */
     uint64_t match_at_tick; /* at the last heartbeat: whether appends in flight get anywhere */

@@ -122,7 +122,7 @@ static void on_peer(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 /* ---- the core ---- */
 
 /* After a pause of this process others may have elected a leader long ago, and this one's messages wake up
- * in any order: it must not answer a single read before it has asked (raft-over-actors.md section 3). */
+ * in any order: it must not answer a single read before it has asked (docs/CONSENSUS.md). */
 static void mind_pause(replicator_t *self, uint64_t now_us, outbox_t *out)
 {
     uint64_t gap_us = now_us - self->now_us;

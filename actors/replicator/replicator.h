@@ -1,6 +1,6 @@
 /* replicator: the log: positions, what is durable, what is committed, proposals, read index. Pure.
  * One instance per node, owned by one thread. It is the only actor that acknowledges anything; the
- * two marks `fence` and `open` (raft-over-actors.md section 1) make that safe across term changes. */
+ * two marks `fence` and `open` (docs/CONSENSUS.md) make that safe across term changes. */
 #pragma once
 
 #include "actors/core/metrics.h"

@@ -1,5 +1,5 @@
-/* The log's way to the disk. A record says "replace everything from `first` on" (raft-over-actors.md
- * section 3, "WAL truncation"); its lsn, never an index, tells what has become durable. */
+/* The log's way to the disk. A record says "replace everything from `first` on"
+ * (docs/CONSENSUS.md, rule 4 and "An append"); its lsn, never an index, tells what has become durable. */
 #include <assert.h>
 #include <inttypes.h>
 

@@ -1,4 +1,4 @@
-/* The configuration in force: the newest in the log, committed or not (raft-over-actors.md section 3). */
+/* The configuration in force: the newest in the log, committed or not (docs/CONSENSUS.md). */
 #include <assert.h>
 
 #include "actors/replicator/membership.h"

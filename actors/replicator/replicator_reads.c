@@ -1,4 +1,4 @@
-/* Read indexes (raft-over-actors.md section 3, "ReadIndex"). A read index is valid once an entry of the very
+/* Read indexes (docs/CONSENSUS.md, "A read"). A read index is valid once an entry of the very
  * term that is led is committed (a new leader does not know yet how far its predecessors committed) and a
  * quorum has confirmed the leadership after the read arrived: by acknowledging a round that was begun
  * later. The leader numbers rounds, per term; whoever answers names the highest it has seen.

@@ -1,4 +1,4 @@
-/* Snapshots between members (raft-over-actors.md section 3, "Snapshot install").
+/* Snapshots between members (docs/CONSENSUS.md, "A snapshot").
  *
  * Sending: a follower needs what the log has forgotten. SNAP_READ has the keeper stream the store; what comes
  * after it is kept in the log meanwhile, within a bound.

@@ -14,7 +14,7 @@
  *   replicator_snapshot.c  followers too far behind, and being one
  *   progress.h, membership.h, raft_log.h  the parts without actors
  *
- * Invariants (asserted where they could break; numbers as in raft-over-actors.md section 2):
+ * Invariants (asserted where they could break; S numbers as in docs/CONSENSUS.md):
  * 1. fence and open only grow; open <= fence. Entries are appended only while open == fence, as leader
  *    only if lead == fence too. Nothing below the fence is acknowledged (S3), and no append of a term below
  *    one that was acknowledged in is taken (S8).

@@ -1,4 +1,4 @@
-/* Who may append in which term: raft-over-actors.md sections 1 and 4. */
+/* Who may append in which term: docs/CONSENSUS.md, rules 1 to 3. */
 #include <assert.h>
 #include <inttypes.h>
 

@@ -10,7 +10,7 @@
  * ones knew; and which segments may go once the store has flushed what they hold.
  *
  * Rules, asserted: terms never go back, a vote never changes within its term, no entry above the
- * durable or pending term (rule S7 of raft-over-actors.md), nothing committed is replaced, no snapshot is
+ * durable or pending term (S7 of docs/CONSENSUS.md), nothing committed is replaced, no snapshot is
  * taken that ends below what is committed. */
 #pragma once
 

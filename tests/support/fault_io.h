@@ -1,7 +1,7 @@
 /* fault_io: a disk in memory behind io_t, that tells what was written from what is durable.
  * Knows three kinds of harm: the k-th changing call fails; transfers are short and interrupted; and
  * a crash, after which only what was synced is certain. A failed sync marks pages clean without
- * having written them, as Linux does (reliability.md section 2.6). */
+ * having written them, as Linux does. */
 #pragma once
 
 #include "actors/core/prng.h"
