@@ -23,6 +23,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
+import bench_cluster  # noqa: E402  pylint: disable=wrong-import-position
 import support  # noqa: E402  pylint: disable=wrong-import-position
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -46,6 +47,7 @@ GOALS = {
     ("start after kill -9", "s"): ("<=", 1 / 3),
     ("memory idle", "VmRSS MiB"): ("<=", 1 / 3),
     ("memory with 1M values", "RssAnon MiB"): ("<=", 1 / 5),
+    **bench_cluster.GOALS,
 }
 UNITS = {"rate": "/s", "cpu": "CPU s/100k", "p50": "p50 ms", "p99": "p99 ms"}
 
@@ -104,6 +106,7 @@ class Bench:
             with open(self.bodies[name], "wb") as f:
                 f.write(grpc_body(*fields))
         self.server = None
+        self.pids = None  # whose CPU counts; None = the server's
         self.system = None
 
     # ---- servers ----
@@ -124,6 +127,13 @@ class Bench:
     def pid(self):
         return self.server.process.pid
 
+    def cpu_seconds(self):
+        return sum(cpu_seconds(pid) for pid in self.pids or [self.pid])
+
+    @staticmethod
+    def memory_mib(pid):
+        return memory_mib(pid)
+
     # ---- rows ----
 
     def wanted(self, *rows):
@@ -141,14 +151,14 @@ class Bench:
         """Runs action() -> (requests, values) and adds the server's CPU time."""
         if not self.wanted(row):
             return
-        before = cpu_seconds(self.pid)
+        before = self.cpu_seconds()
         try:
             requests, values = action()
         except Broken as error:
             self.notes.append("%s, %s: %s" % (row, self.system, error))
             print("    %-8s %-24s BROKEN: %s" % (self.system, row, error), flush=True)
             return
-        used = cpu_seconds(self.pid) - before
+        used = self.cpu_seconds() - before
         values["cpu"] = used / requests * 100000
         self.record(row, **values)
 
@@ -167,23 +177,29 @@ class Bench:
 
         self.row(row, action)
 
-    def h2load_row(self, row, method, inflight):
+    def h2load(self, method, inflight, seconds):
+        """(requests answered, per second, mean milliseconds)"""
         # etcd allows any number of streams a connection; 16 by 16 spreads them over its goroutines as clients do.
         connections = {1: 1, 64: 8, 256: 16}[inflight]
+        out = subprocess.run(
+            ["h2load", "-D", "%d" % seconds, "-c", str(connections), "-m", str(inflight // connections),
+             "-d", self.bodies[method], "-H", "content-type: application/grpc", "-H", "te: trailers",
+             self.server.url + "/etcdserverpb.KV/" + method],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+        rate = re.search(r"finished in .*?, ([0-9.]+) req/s", out)
+        counts = re.search(r"requests: .*, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", out)
+        if not rate or not counts or int(counts[3]) + int(counts[4]) > 0 or int(counts[2]) == 0:
+            raise Broken("h2load: " + out.strip()[-300:])
+        mean = re.search(r"time for request: +\S+ +\S+ +([0-9.]+)(us|ms|s)", out)
+        return int(counts[2]), float(rate[1]), float(mean[1]) * {"us": 1e-3, "ms": 1, "s": 1e3}[mean[2]]
 
+    def put_rate(self, inflight, seconds):
+        return self.h2load("Put", inflight, seconds)[1]
+
+    def h2load_row(self, row, method, inflight):
         def action():
-            out = subprocess.run(
-                ["h2load", "-D", "%d" % self.options.seconds, "-c", str(connections), "-m", str(inflight // connections),
-                 "-d", self.bodies[method], "-H", "content-type: application/grpc", "-H", "te: trailers",
-                 self.server.url + "/etcdserverpb.KV/" + method],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
-            rate = re.search(r"finished in .*?, ([0-9.]+) req/s", out)
-            counts = re.search(r"requests: .*, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", out)
-            if not rate or not counts or int(counts[3]) + int(counts[4]) > 0 or int(counts[2]) == 0:
-                raise Broken("h2load: " + out.strip()[-300:])
-            mean = re.search(r"time for request: +\S+ +\S+ +([0-9.]+)(us|ms|s)", out)
-            scale = {"us": 1e-3, "ms": 1, "s": 1e3}[mean[2]]
-            return int(counts[2]), {"rate": float(rate[1]), "mean ms": float(mean[1]) * scale}
+            requests, rate, mean_ms = self.h2load(method, inflight, self.options.seconds)
+            return requests, {"rate": rate, "mean ms": mean_ms}
 
         self.row(row, action)
 
@@ -271,10 +287,11 @@ class Bench:
     def run(self):
         for number_of_round in range(self.options.rounds):
             order = SYSTEMS if number_of_round % 2 == 0 else SYSTEMS[::-1]
-            for group in (self.one_key, self.fan_out, self.many_keys):
+            for group in (self.one_key, self.fan_out, self.many_keys, bench_cluster.ClusterRows(self).run):
                 for system in order:
                     if self.options.system in ("both", system):
-                        print("  round %d, %s" % (number_of_round + 1, group.__name__), flush=True)
+                        name = "three_members" if group.__name__ == "run" else group.__name__
+                        print("  round %d, %s" % (number_of_round + 1, name), flush=True)
                         self.system = system
                         try:
                             group()
