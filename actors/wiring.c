@@ -91,6 +91,8 @@ const wiring_edge_t wiring_edges[] = {
      EDGE_DROP, 4096, MB(4), "the asking member's client asks again"},
     {PEER,       KEEPER,     MAILBOX_DATA,    {MSG_PEER},
      EDGE_DROP, 64, MB(32), "chunks are sent again"},
+    {APPLIER,    PEER,       MAILBOX_DATA,    {MSG_PUBLISHED},
+     EDGE_FREE, 0, 0, "one per change of a member's attributes"},
     {PEER,       GATEWAY,    MAILBOX_DATA,    {MSG_PEER_STATUS}, EDGE_FREE, 0, 0, "one per change of a member"},
     {REPLICATOR, KEEPER,     MAILBOX_DATA,    {MSG_SNAP_READ, MSG_SNAP_TAKE, MSG_SNAP_DROP},
      EDGE_FREE, 0, 0, "one transfer per member, one in"},

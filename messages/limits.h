@@ -93,6 +93,7 @@
 #define LIMIT_PEER_QUEUE       256          /* frames ZeroMQ holds per connection, each way */
 #define LIMIT_PEER_BURST       256          /* frames taken in before the core's end of burst */
 #define LIMIT_PEER_BURST_BYTES (16u << 20)  /* and their bytes: two large APPENDs */
+#define LIMIT_JOIN_URLS        64           /* asked at a time which cluster they are */
 #define LIMIT_IO_THREADS       4 /* of ZeroMQ: one for what comes in from members, others out */
 #define LIMIT_FORWARD_ITEMS    LIMIT_CALLS /* proposals of one PROPOSE_FWD: one for every call */
 

@@ -137,6 +137,7 @@ static void free_cluster_content(msg_t *self)
         shared_unref(&self->u.snap.store);
         break;
     case MSG_PEER: peer_msg_free(&self->u.peer.content); break;
+    case MSG_PUBLISHED: bytes_unref(&self->u.published.ids); break;
     case MSG_LINK: bytes_unref(&self->u.link.urls); break;
     case MSG_FRAME:
         bytes_unref(&self->u.frame.route);
@@ -286,6 +287,8 @@ static int print_cluster_fields(const msg_t *self, char *text, size_t size)
     case MSG_PEER_STATUS:
         return snprintf(text, size, " member=%" PRIx64 " %s", self->u.peer_status.member,
                         self->u.peer_status.is_active ? "active" : "silent");
+    case MSG_PUBLISHED:
+        return snprintf(text, size, " members=%zu", bytes_len(self->u.published.ids) / 8);
     case MSG_LINK: return snprintf(text, size, " member=%" PRIx64, self->u.link.member);
     case MSG_FRAME:
         return snprintf(text, size, " member=%" PRIx64 " bytes=%zu", self->u.frame.member,

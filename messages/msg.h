@@ -266,6 +266,12 @@ typedef struct {
     uint64_t since_us;
 } msg_peer_status_t;
 
+/* Who has published where its clients find it, as applied: such a member was up once, and a process that
+ * begins it anew must not. */
+typedef struct {
+    bytes_t *ids; /* little-endian, 8 bytes each */
+} msg_published_t;
+
 /* ---- the peer actor's sockets (pseudo port NETWORK) ---- */
 /* LINK, to the port: connect to these URLs from now on, dropping what was queued before; no URL: the
  * member is gone. */
@@ -337,6 +343,7 @@ typedef struct msg {
         msg_transfer_t transfer;
         msg_peer_t peer;
         msg_peer_status_t peer_status;
+        msg_published_t published;
         msg_link_t link;
         msg_frame_t frame;
         msg_disk_write_t disk_write;

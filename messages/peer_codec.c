@@ -42,6 +42,7 @@ typedef enum {
     ERROR_TEXT,
     BYTES,
     MEMBERS, /* an encoded configuration */
+    IDS,     /* bytes that hold packed fixed64 */
     ENTRIES,
     ITEMS
 } field_type_t;
@@ -98,7 +99,8 @@ static const field_t snap_ack_fields[] = {
     {4, FLAG, AT(snap_ack.is_done)}};
 static const field_t ping_fields[] = {{1, NUMBER, AT(ping.sent_us)}, {2, BYTES, AT(ping.urls)}};
 static const field_t cluster_fields[] = {
-    {1, NUMBER, AT(cluster.index)}, {2, FLAG, AT(cluster.is_committed)}, {3, MEMBERS, AT(cluster.configuration)}};
+    {1, NUMBER, AT(cluster.index)}, {2, FLAG, AT(cluster.is_committed)}, {3, MEMBERS, AT(cluster.configuration)},
+    {4, IDS, AT(cluster.published)}};
 
 #define CONTENT(number, fields) {number, fields, sizeof(fields) / sizeof *(fields)}
 static const content_t contents[PEER_KINDS_COUNT] = {
@@ -246,6 +248,7 @@ static void put_field(pen_t *pen, const peer_msg_t *msg, const field_t *field)
         put_bytes(pen, field->number, slice_str(api_error_text(*(const api_error_t *)place)));
         break;
     case BYTES:
+    case IDS:
     case MEMBERS: put_bytes(pen, field->number, bytes_slice(*(bytes_t *const *)place)); break;
     case ENTRIES: put_entries(pen, field->number, place); break;
     case ITEMS: put_items(pen, field->number, place); break;
@@ -498,6 +501,7 @@ static bool take_field(const wire_field_t *wire, const field_t *field, peer_msg_
         return wire->value <= LEASE_OP_LIST;
     case ERROR_TEXT: *(api_error_t *)place = error_of(wire->data); return true;
     case MEMBERS: return is_configuration(wire->data) && take_bytes((bytes_t **)place, wire->data);
+    case IDS: return wire->data.len % 8 == 0 && take_bytes((bytes_t **)place, wire->data);
     case BYTES: return take_bytes((bytes_t **)place, wire->data);
     case ENTRIES: return take_entry(wire->data, place);
     case ITEMS: return take_item(wire->data, place);

@@ -47,7 +47,10 @@ void peer_msg_free(peer_msg_t **self_p)
     case PEER_SNAP_CHUNK: bytes_unref(&self->u.snap_chunk.rows); break;
     case PEER_PING:
     case PEER_PONG: bytes_unref(&self->u.ping.urls); break;
-    case PEER_CLUSTER: bytes_unref(&self->u.cluster.configuration); break;
+    case PEER_CLUSTER:
+        bytes_unref(&self->u.cluster.configuration);
+        bytes_unref(&self->u.cluster.published);
+        break;
     default: break; /* plain numbers */
     }
     free(self);
@@ -69,7 +72,9 @@ size_t peer_msg_cost(const peer_msg_t *self)
     case PEER_SNAP_CHUNK: cost += bytes_len(self->u.snap_chunk.rows); break;
     case PEER_PING:
     case PEER_PONG: cost += bytes_len(self->u.ping.urls); break;
-    case PEER_CLUSTER: cost += bytes_len(self->u.cluster.configuration); break;
+    case PEER_CLUSTER:
+        cost += bytes_len(self->u.cluster.configuration) + bytes_len(self->u.cluster.published);
+        break;
     default: break;
     }
     return cost;

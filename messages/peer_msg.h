@@ -123,6 +123,7 @@ typedef struct {
     uint64_t index;         /* of the configuration in the sender's log */
     bool is_committed;      /* else it may still be replaced */
     bytes_t *configuration; /* encoded quoral.Configuration */
+    bytes_t *published;     /* ids of members that were up once: msg_published_t */
 } peer_cluster_t;
 
 typedef struct {

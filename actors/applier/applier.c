@@ -64,6 +64,7 @@ static void applier_destroy(void **self_p)
     free(self->held_revisions);
     buf_deinit(&self->answer.body);
     bytes_unref(&self->configuration);
+    bytes_unref(&self->published);
     restore_deinit(&self->restore);
     mvcc_destroy(&self->mvcc);
     shared_unref(&self->cfg.store);
@@ -259,6 +260,7 @@ static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t 
         send_events(self, changes, out);
         send_lease_changes(self, out);
         send_lease_position(self, out);
+        members_tell(self, out);
         ask_for_flush(self, now_us, out);
     } else {
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */

@@ -32,6 +32,8 @@ struct applier {
     mvcc_t *mvcc;
     restore_t restore;
     bytes_t *configuration; /* cfg's, until the store knows members */
+    bytes_t *published;     /* what peer was told last of who has published itself */
+    bool members_changed;   /* it may have to be told again */
     /* Committed entries that wait: whole messages, in order. */
     entries_t *bursts;
     size_t burst_count, burst_capacity;
@@ -75,6 +77,9 @@ int apply_member_attributes(applier_t *self, slice_t request);
 int apply_configuration(applier_t *self, slice_t encoded);
 /* Before the first entry of a new store: the members it starts with. */
 int apply_first_members(applier_t *self);
+
+/* Tells peer who has published itself, when that has changed; after the span's batch is written. */
+void members_tell(applier_t *self, outbox_t *out);
 
 /* One entry, with its begin and end; its answer, if anybody waits, joins the span's results.
  * False: fatal, said to the outbox. */

@@ -29,6 +29,7 @@ static int store(applier_t *self, const Quoral__Configuration *members)
     size_t len = quoral__configuration__get_packed_size(members);
     buf_advance(&encoded, quoral__configuration__pack(members, buf_reserve(&encoded, len)));
     int rc = mvcc_meta_put(self->mvcc, MVCC_META_MEMBERS, buf_slice(&encoded));
+    self->members_changed = true;
     buf_deinit(&encoded);
     return rc;
 }
@@ -161,4 +162,42 @@ int apply_cluster_version(applier_t *self, slice_t request)
     int rc = mvcc_meta_put(self->mvcc, META_CLUSTER_VERSION, slice_str(set->ver));
     etcdserverpb__cluster_version_set_request__free_unpacked(set, NULL);
     return rc;
+}
+
+static bytes_t *published(const Quoral__Configuration *members)
+{
+    buf_t ids = {0};
+    for (size_t i = 0; i < members->n_members; i++) {
+        for (unsigned shift = 0; members->members[i]->n_client_urls > 0 && shift < 64; shift += 8) {
+            buf_byte(&ids, (uint8_t)(members->members[i]->id >> shift));
+        }
+    }
+    bytes_t *bytes = buf_bytes(&ids);
+    buf_deinit(&ids);
+    return bytes;
+}
+
+void members_tell(applier_t *self, outbox_t *out)
+{
+    Quoral__Configuration *members = NULL;
+    if (!self->members_changed) {
+        return;
+    }
+    self->members_changed = false;
+    int rc = load(self, &members);
+    if (rc < 0) {
+        applier_fail(self, out, rc);
+    }
+    if (rc) {
+        return;
+    }
+    bytes_t *ids = published(members);
+    quoral__configuration__free_unpacked(members, NULL);
+    if (!slice_equal(bytes_slice(ids), bytes_slice(self->published))) {
+        msg_t *msg = msg_new(MSG_PUBLISHED);
+        msg->u.published.ids = bytes_ref(ids);
+        outbox_put(out, ACTOR_PEER, &msg);
+    }
+    bytes_unref(&self->published);
+    self->published = ids;
 }

@@ -91,6 +91,8 @@ bool restore_step(applier_t *self, outbox_t *out)
     }
     if (restore->phase == RESTORE_ANNOUNCE && announce(self, out)) {
         restore->phase = RESTORE_SERVING;
+        self->members_changed = true;
+        members_tell(self, out);
     }
     return restore->phase == RESTORE_SERVING;
 }

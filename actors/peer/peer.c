@@ -27,6 +27,7 @@ struct peer {
     uint64_t configuration_index;
     bool configuration_is_committed;
     roster_t committed; /* the newest known to be committed: who is removed for good */
+    bytes_t *published; /* ids of members that were up once */
     bytes_t *own_urls;
     uint64_t ping_us, silent_us; /* how often it is asked, and after what it counts as gone */
     uint64_t due_us;             /* when to look at the links */
@@ -65,6 +66,7 @@ static void peer_destroy(void **self_p)
         roster_deinit(&self->committed);
         bytes_unref(&self->configuration);
         bytes_unref(&self->own_urls);
+        bytes_unref(&self->published);
         free(self);
     }
 }
@@ -265,7 +267,8 @@ static peer_msg_t *cluster_message(const peer_t *self)
     peer_msg_t *msg = peer_msg_new(PEER_CLUSTER, 0);
     msg->u.cluster = (peer_cluster_t){.index = self->configuration_index,
                                       .is_committed = self->configuration_is_committed,
-                                      .configuration = bytes_ref(self->configuration)};
+                                      .configuration = bytes_ref(self->configuration),
+                                      .published = bytes_ref(self->published)};
     return msg;
 }
 
@@ -514,6 +517,10 @@ static void peer_step(void *context, const step_in_t *in, outbox_t *out)
     }
     switch (in->msg->kind) {
     case MSG_PEERS: on_peers(self, &in->msg->u.members, in->now_us, out); break;
+    case MSG_PUBLISHED:
+        bytes_unref(&self->published);
+        self->published = bytes_take(&in->msg->u.published.ids);
+        break;
     case MSG_PEER: on_send(self, &in->msg->u.peer, in->now_us, out); break;
     case MSG_FRAME: on_frame(self, &in->msg->u.frame, in->now_us, out); break;
     case MSG_STOP: outbox_stopped(out); break;

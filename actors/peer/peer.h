@@ -1,8 +1,8 @@
 /* peer: this member's connections to the others. Pure core; the sockets are its shell's.
  * One instance per node, owned by one thread.
  *
- * In:  PEERS (replicator: who belongs to the cluster), PEER (election, replicator, lease, keeper: to be
- *      sent), FRAME (network: what came in), STOP.
+ * In:  PEERS (replicator: who belongs to the cluster), PUBLISHED (applier: who was up once), PEER (election,
+ *      replicator, lease, keeper: to be sent), FRAME (network: what came in), STOP.
  * Out: PEER (to whom the kind belongs, messages/peer_msg.h), PEER_STATUS (gateway), LINK and FRAME (network).
  *
  * What comes in is checked here, so that nobody behind it has to: cluster, receiver, membership, checksum.

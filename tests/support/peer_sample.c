@@ -1,5 +1,6 @@
 #include "tests/support/peer_sample.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "membership.pb-c.h"
@@ -64,6 +65,20 @@ static bytes_t *text(prng_t *prng, size_t least)
     }
     bytes_t *bytes = bytes_alloc(len, &data);
     for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)prng_next(prng);
+    }
+    return bytes;
+}
+
+static bytes_t *ids(prng_t *prng)
+{
+    uint8_t *data = NULL;
+    size_t count = (size_t)prng_below(prng, MANY);
+    if (count == 0) {
+        return NULL;
+    }
+    bytes_t *bytes = bytes_alloc(8 * count, &data);
+    for (size_t i = 0; i < 8 * count; i++) {
         data[i] = (uint8_t)prng_next(prng);
     }
     return bytes;
@@ -208,7 +223,8 @@ peer_msg_t *peer_sample(peer_kind_t kind, prng_t *prng)
     case PEER_CLUSTER:
         msg->u.cluster = (peer_cluster_t){.index = number(prng),
                                           .is_committed = coin(prng),
-                                          .configuration = configuration(prng)};
+                                          .configuration = configuration(prng),
+                                          .published = ids(prng)};
         break;
     case PEER_TIMEOUT_NOW:
     case PEER_WHO: break;
@@ -242,6 +258,18 @@ static ProtobufCBinaryData lend(const bytes_t *bytes)
 {
     slice_t slice = bytes_slice(bytes);
     return (ProtobufCBinaryData){.len = slice.len, .data = (uint8_t *)(uintptr_t)slice.data};
+}
+
+/* Aligned, unlike the bytes; as numbers of this machine, which is little-endian. */
+static uint64_t *lend_ids(const bytes_t *bytes)
+{
+    static uint64_t numbers[MANY];
+    slice_t slice = bytes_slice(bytes);
+    assert(slice.len <= sizeof numbers);
+    if (slice.len) {
+        memcpy(numbers, slice.data, slice.len);
+    }
+    return numbers;
 }
 
 static char *lend_error(api_error_t value)
@@ -401,6 +429,8 @@ static void lend_content(Quoral__PeerFrame *frame, content_t *content, const pee
         content->cluster.index = msg->u.cluster.index;
         content->cluster.is_committed = msg->u.cluster.is_committed;
         content->cluster.configuration = lend(msg->u.cluster.configuration);
+        content->cluster.n_published = bytes_len(msg->u.cluster.published) / 8;
+        content->cluster.published = lend_ids(msg->u.cluster.published);
         break;
     default: lend_snapshot(frame, content, msg);
     }

@@ -311,6 +311,51 @@ static void members_keep_what_they_have_published(void **state)
     rig_destroy(&rig);
 }
 
+/* The next PUBLISHED among all that comes out, or NULL; yours. */
+static bytes_t *take_published(applier_rig_t *rig)
+{
+    bytes_t *ids = NULL;
+    actor_id_t to;
+    for (msg_t *msg; (msg = core_test_take(&rig->test, &to)) != NULL;) {
+        if (msg->kind == MSG_PUBLISHED) {
+            assert_null(ids);
+            assert_int_equal(to, ACTOR_PEER);
+            ids = bytes_take(&msg->u.published.ids);
+        }
+        msg_free(&msg);
+    }
+    return ids;
+}
+
+/* Who begins a member anew that was up before is told by the others: so peer has to know, after a restart, too. */
+static void peer_hears_who_has_published(void **state)
+{
+    (void)state;
+    static const char publish_2[] = "\x08\2\x12\6\n\1n\x12\1u";
+    static const uint8_t two[] = {2, 0, 0, 0, 0, 0, 0, 0};
+    applier_rig_t *rig = rig_new_stopped();
+    bytes_t *three = configuration(3);
+    rig_start(rig, 0, 1000, three);
+    core_test_flush(&rig->test);
+    assert_null(take_published(rig));
+    rig_add_request_of(rig, RIG_ORIGIN, RIG_ATTR_SET, slice(publish_2, 10));
+    rig_send(rig);
+    bytes_t *ids = take_published(rig);
+    assert_true(slice_equal(bytes_slice(ids), slice(two, sizeof two)));
+    bytes_unref(&ids);
+    rig_add_request_of(rig, RIG_ORIGIN, RIG_ATTR_SET, slice(publish_2, 10)); /* nothing new */
+    rig_send(rig);
+    assert_null(take_published(rig));
+    core_test_end(&rig->test);
+    rig_start(rig, rig->index, 1000, NULL);
+    core_test_flush(&rig->test);
+    ids = take_published(rig);
+    assert_true(slice_equal(bytes_slice(ids), slice(two, sizeof two)));
+    bytes_unref(&ids);
+    bytes_unref(&three);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_restart_replays_in_silence),
         cmocka_unit_test(what_cannot_be_applied_is_fatal),
         cmocka_unit_test(members_keep_what_they_have_published),
+        cmocka_unit_test(peer_hears_who_has_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -685,6 +685,9 @@ static void who_asks_which_cluster_this_is_gets_an_answer(void **state)
     core_test_t test = start("12");
     core_test_flush(&test);
     skip_all(&test);
+    msg_t *published = msg_new(MSG_PUBLISHED);
+    published->u.published.ids = bytes_new("\1\0\0\0\0\0\0\0", 8);
+    core_test_send(&test, ACTOR_APPLIER, &published);
     const peer_header_t header = {.from = 999};
     peer_msg_t *who = peer_msg_new(PEER_WHO, 0);
     give(&test, &header, who, "the way back");
@@ -701,6 +704,8 @@ static void who_asks_which_cluster_this_is_gets_an_answer(void **state)
     roster_t roster = {0};
     assert_int_equal(roster_decode(&roster, bytes_slice(answer->u.cluster.configuration)), 0);
     assert_int_equal(roster.count, 2);
+    assert_true(
+        slice_equal(bytes_slice(answer->u.cluster.published), slice("\1\0\0\0\0\0\0\0", 8)));
     assert_true(slice_equal(bytes_slice(roster_find(&roster, 2)->urls), slice_str("http://m2:1")));
     roster_deinit(&roster);
     peer_msg_free(&answer);
