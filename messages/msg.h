@@ -64,6 +64,9 @@ typedef struct {
     uint64_t index;
     bytes_t *configuration; /* encoded quoral.Configuration */
     bool is_committed;      /* PEERS */
+    bool
+        is_needed; /* MEMBERS: this member votes by the one before, and the newest is not committed:
+                             * it may have to lead until it is (Raft dissertation section 4.2.2) */
 } msg_members_t;
 typedef struct {
     uint64_t seq, term, vote;

@@ -53,14 +53,21 @@ static void election_destroy(void **self_p)
 
 /* ---- the configuration ---- */
 
-bool election_is_voter(const election_t *self)
+static bool is_voter(const election_t *self)
 {
     return configuration_is_voter(&self->configuration, self->cfg.member_id);
 }
 
+/* Who votes; and a member that is removed by a configuration which is not committed yet: those whom it needs may
+ * still count it, and refuse their votes to anybody with a shorter log. It does not count itself. */
+bool election_may_stand(const election_t *self)
+{
+    return is_voter(self) || self->is_needed;
+}
+
 bool election_is_alone(const election_t *self)
 {
-    return configuration_voters(&self->configuration) == 1 && election_is_voter(self);
+    return configuration_voters(&self->configuration) == 1 && is_voter(self);
 }
 
 static void count_learner(election_t *self)
@@ -87,14 +94,14 @@ int election_learn(election_t *self, const bytes_t *configuration, uint64_t inde
 
 /* ---- time ---- */
 
-/* Without another voter there is nobody to wait for. Who does not vote stands never, but wants to know
- * when the leader is gone. */
+/* Without another voter there is nobody to wait for. Who may not stand wants to know
+ * nevertheless when the leader is gone. */
 void election_schedule(election_t *self, uint64_t now_us)
 {
     uint64_t base_us = self->cfg.election_timeout_us;
     if (election_is_alone(self) && self->leader == 0) {
         self->deadline_us = now_us;
-    } else if (!election_is_voter(self) && self->leader == 0) {
+    } else if (!election_may_stand(self) && self->leader == 0) {
         self->deadline_us = DEADLINE_NONE;
     } else {
         self->deadline_us = now_us + base_us + prng_below(&self->prng, base_us);
@@ -253,19 +260,20 @@ static void on_resigned(election_t *self, const msg_term_t *resigned, uint64_t n
 static void on_members(election_t *self, const msg_members_t *members, uint64_t now_us,
                        outbox_t *out)
 {
-    bool was_voter = election_is_voter(self);
+    bool could_stand = election_may_stand(self);
     bool was_alone = election_is_alone(self);
+    self->is_needed = members->is_needed;
     if (election_learn(self, members->configuration, members->index, out)) {
         return;
     }
-    bool is_voter = election_is_voter(self);
+    bool may_stand = election_may_stand(self);
     bool is_alone = election_is_alone(self);
     if (self->phase.state == LEADING && is_alone != was_alone) {
         self->leader_us = now_us; /* from now on it needs others to answer, or no longer */
         self->deadline_us = is_alone ? DEADLINE_NONE : now_us + self->cfg.election_timeout_us;
-    } else if (campaigns(self) && !is_voter) {
+    } else if (campaigns(self) && !may_stand) {
         election_follow(self, now_us, out);
-    } else if (self->phase.state == IDLE && (is_voter != was_voter || is_alone != was_alone)) {
+    } else if (self->phase.state == IDLE && (may_stand != could_stand || is_alone != was_alone)) {
         election_schedule(self, now_us);
     }
     mind_disk(self, now_us, out);
@@ -314,7 +322,7 @@ static void on_timeout(election_t *self, uint64_t now_us, outbox_t *out)
         outbox_log(out, LEVEL_WARN, "lost the leader",
                    "\"term\":%" PRIu64 ",\"leader\":\"%" PRIx64 "\"", self->term, self->leader);
     }
-    if (!election_is_voter(self) || self->disk_stalled || self->stopped) {
+    if (!election_may_stand(self) || self->disk_stalled || self->stopped) {
         election_follow(self, now_us, out);
         self->deadline_us = DEADLINE_NONE; /* until it may stand again */
         return;

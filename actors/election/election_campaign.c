@@ -108,7 +108,7 @@ void election_on_own_position(election_t *self, const msg_position_t *position, 
     if (election_learn(self, position->configuration, position->configuration_index, out)) {
         return;
     }
-    if (!election_is_voter(self)) {
+    if (!election_may_stand(self)) {
         election_follow(self, now_us, out);
         return;
     }
@@ -205,7 +205,7 @@ void election_on_timeout_now(election_t *self, uint64_t member, const peer_msg_t
     unsigned phase = self->phase.state;
     bool waits = phase == IDLE || phase == QUERYING || phase == POLLING;
     bool from_leader = self->leader == 0 || self->leader == member;
-    if (!waits || !from_leader || request->term != self->term || !election_is_voter(self) ||
+    if (!waits || !from_leader || request->term != self->term || !election_may_stand(self) ||
         self->disk_stalled || self->stopped) {
         return;
     }

@@ -37,7 +37,7 @@ static void decide(election_t *self, const msg_position_t *position)
 {
     change_t *change = &self->change;
     change->vote = change->term == self->term ? self->vote : 0;
-    if (change->kind == CHANGE_STAND && !election_is_voter(self)) {
+    if (change->kind == CHANGE_STAND && !election_may_stand(self)) {
         change->kind =
             CHANGE_ADOPT; /* the log had this member removed: the term is fenced, go there */
     }
@@ -57,7 +57,8 @@ static void end_change(election_t *self, bool voted, uint64_t now_us, outbox_t *
 {
     election_follow(self, now_us, out);
     bool waited = self->change.resume_us != DEADLINE_NONE;
-    if (!voted && waited && self->change.resume_us < self->deadline_us && election_is_voter(self)) {
+    if (!voted && waited && self->change.resume_us < self->deadline_us &&
+        election_may_stand(self)) {
         self->deadline_us = self->change.resume_us;
     }
     election_hear_term(self, self->heard_term, out);

@@ -75,11 +75,12 @@ struct election {
         deadline_us; /* a campaign, the end of one, or of the leadership; DEADLINE_NONE = answers end it */
     uint64_t repeat_us; /* polling, standing: ask again those who have not answered */
     msg_role_t told;    /* the last ROLE */
+    bool is_needed;     /* it may have to lead without a vote: MEMBERS */
     bool started, disk_stalled, stopped;
 };
 
 /* ---- election.c ---- */
-bool election_is_voter(const election_t *self);
+bool election_may_stand(const election_t *self);
 bool election_is_alone(const election_t *self); /* the only voter */
 /* The next time-out as follower, pre-candidate or candidate. */
 void election_schedule(election_t *self, uint64_t now_us);

@@ -38,6 +38,21 @@ static bool is_committed(const replicator_t *self)
     return raft_log_configuration(&self->log)->index <= self->commit;
 }
 
+/* Its log may be the only one that is complete, while the others still count it: nobody would win without. */
+static bool is_needed(const replicator_t *self)
+{
+    size_t count = self->log.configuration_count;
+    if (replicator_is_voter(self) || is_committed(self) || count < 2) {
+        return false;
+    }
+    configuration_t before = {0};
+    int rc =
+        configuration_decode(&before, bytes_slice(self->log.configurations[count - 2].encoded));
+    bool voted = rc == 0 && configuration_is_voter(&before, self->cfg.member_id);
+    configuration_deinit(&before);
+    return voted;
+}
+
 static msg_t *members_msg(const replicator_t *self, msg_kind_t kind)
 {
     const raft_log_configuration_t *newest = raft_log_configuration(&self->log);
@@ -46,6 +61,7 @@ static msg_t *members_msg(const replicator_t *self, msg_kind_t kind)
         .index = newest->index,
         .configuration = bytes_ref(newest->encoded),
         .is_committed = is_committed(self),
+        .is_needed = is_needed(self),
     };
     return msg;
 }
@@ -54,9 +70,11 @@ static msg_t *members_msg(const replicator_t *self, msg_kind_t kind)
  * then nobody has to listen any more to who is removed. */
 void replicator_tell_members(replicator_t *self, outbox_t *out)
 {
+    self->members_due |= self->told_needed && is_committed(self);
     if (self->members_due) {
         self->members_due = false;
         msg_t *msg = members_msg(self, MSG_MEMBERS);
+        self->told_needed = msg->u.members.is_needed;
         outbox_put(out, ACTOR_ELECTION, &msg);
     }
     bool is_news = self->peers_due || (!self->is_settled && is_committed(self));

@@ -115,10 +115,11 @@ struct replicator {
 
     /* The log. */
     raft_log_t log;
-    configuration_t configuration;          /* decoded top of the log's stack */
-    bool members_due, peers_due;            /* election, peer: have to hear of it */
-    bool is_settled;                        /* it is committed, and peer knows */
-    bool is_removed;                        /* this member, by it */
+    configuration_t configuration; /* decoded top of the log's stack */
+    bool members_due, peers_due;   /* election, peer: have to hear of it */
+    bool told_needed;              /* election, that this member may have to stand without a vote */
+    bool is_settled;               /* it is committed, and peer knows */
+    bool is_removed;               /* this member, by it */
     batch_t changes[LIMIT_WAITING_CHANGES]; /* of one item each, until one may be made */
     size_t change_count;
 

@@ -168,7 +168,8 @@ void et_tell_members(et_rig_t *rig, bytes_t *members)
     bytes_unref(&rig->members);
     rig->members = members;
     msg_t *msg = msg_new(MSG_MEMBERS);
-    msg->u.members = (msg_members_t){.index = 11, .configuration = bytes_ref(members)};
+    msg->u.members = (msg_members_t){
+        .index = 11, .configuration = bytes_ref(members), .is_needed = rig->is_needed};
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 

@@ -17,6 +17,7 @@ bytes_t *et_members_of(const uint64_t *ids);
 typedef struct {
     core_test_t core;
     bytes_t *members;               /* what the log says */
+    bool is_needed;                 /* MEMBERS says: without a vote, too */
     uint64_t last_term, last_index; /* of the log */
 } et_rig_t;
 

@@ -243,6 +243,28 @@ static void a_removed_member_stops_standing(void **state)
     et_rig_end(&rig);
 }
 
+/* What removed it is not committed: the others may need a log as long as its own (dissertation 4.2.2). */
+static void a_member_whose_removal_is_not_committed_may_stand_but_has_no_vote(void **state)
+{
+    (void)state;
+    et_rig_t rig = et_rig_of(MEMBERS(1, 2));
+    rig.is_needed = true;
+    et_tell_members(&rig, MEMBERS(2));
+    et_time_out(&rig);
+    et_answer_query(&rig);
+    et_expect_peer(&rig, 2, PEER_REQ_PREVOTE, 5); /* its own is not enough */
+    et_answer(&rig, PEER_PREVOTE, 2, 5, true);
+    et_change_term(&rig, 5, 1);
+    et_expect_peer(&rig, 2, PEER_REQ_VOTE, 5);
+    et_answer(&rig, PEER_VOTE, 2, 5, true);
+    et_expect_term(&rig, MSG_LEAD, 5);
+    rig.is_needed = false; /* committed */
+    et_tell_members(&rig, MEMBERS(2));
+    et_tell(&rig, MSG_RESIGNED, 5, 0);
+    assert_int_equal(et_deadline(&rig), DEADLINE_NONE);
+    et_rig_end(&rig);
+}
+
 static void a_member_without_a_configuration_waits(void **state)
 {
     (void)state;
@@ -357,6 +379,7 @@ int main(void)
         cmocka_unit_test(the_leader_hands_over_to_one_that_stands_at_once),
         cmocka_unit_test(a_learner_never_stands_until_it_is_promoted),
         cmocka_unit_test(a_removed_member_stops_standing),
+        cmocka_unit_test(a_member_whose_removal_is_not_committed_may_stand_but_has_no_vote),
         cmocka_unit_test(a_member_without_a_configuration_waits),
         cmocka_unit_test(the_quorum_is_minded_from_the_second_voter_on),
         cmocka_unit_test(a_leader_that_is_removed_leads_until_its_replicator_resigns),

@@ -252,6 +252,31 @@ static void a_removed_member_ends_when_that_is_committed(void **state)
     repl_destroy(&repl);
 }
 
+static bool expect_members(repl_t *repl)
+{
+    msg_t *msg = repl_expect(repl, ACTOR_ELECTION, MSG_MEMBERS);
+    bool is_needed = msg->u.members.is_needed;
+    msg_free(&msg);
+    return is_needed;
+}
+
+/* Its log may be the only complete one, while others still count it (Raft dissertation section 4.2.2). */
+static void a_member_whose_removal_is_not_committed_may_be_needed(void **state)
+{
+    (void)state;
+    repl_t *repl = repl_new(3, 1, TERMS(1), 1);
+    assert_false(expect_members(repl));
+    repl_open(repl, 2);
+    peer_msg_t *content = append_configuration(2, 1, 1, TERMS(2, 3), 1);
+    repl_hear(repl, 2, &content);
+    assert_true(expect_members(repl));
+    repl_durable(repl, 0);
+    repl_expect_none(repl, ACTOR_ELECTION, MSG_MEMBERS);
+    repl_hear_heartbeat(repl, 2, 2, 2, 0);
+    assert_false(expect_members(repl)); /* committed: nobody needs it any more */
+    repl_destroy(&repl);
+}
+
 static void who_is_not_a_member_yet_does_not_end(void **state)
 {
     (void)state;
@@ -423,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_change_that_is_replaced_counts_no_longer),
         cmocka_unit_test(a_follower_adopts_what_it_takes),
         cmocka_unit_test(a_removed_member_ends_when_that_is_committed),
+        cmocka_unit_test(a_member_whose_removal_is_not_committed_may_be_needed),
         cmocka_unit_test(who_is_not_a_member_yet_does_not_end),
         cmocka_unit_test(a_leader_that_removes_itself_leads_until_that_is_committed),
         cmocka_unit_test(a_removed_follower_gets_no_more_appends),
