@@ -152,8 +152,9 @@ static void send_appends(replicator_t *self, progress_t *follower, outbox_t *out
 static void ask_after(replicator_t *self, progress_t *follower, outbox_t *out)
 {
     uint64_t prev_term = 0;
-    if (raft_log_term_at(&self->log, follower->next - 1, &prev_term) &&
-        outbox_room(out, ACTOR_PEER)) {
+    if (!raft_log_term_at(&self->log, follower->next - 1, &prev_term)) {
+        replicator_send_snapshot(self, follower, out); /* it was away for too long */
+    } else if (outbox_room(out, ACTOR_PEER)) {
         send_append(self, follower, prev_term, 0, out);
     }
 }
