@@ -206,6 +206,7 @@ static char *add_applier(node_t *self, uint64_t *applied)
     char *error = NULL;
     applier_cfg_t cfg = {
         .store = self->store,
+        .generations = self->generations,
         .origin = self->origin,
         .start_commit = self->recovered.commit,
         .flush_entries = self->options->snapshot_count,

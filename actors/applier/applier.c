@@ -41,6 +41,17 @@ applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **erro
     return self;
 }
 
+static void free_burst(burst_t *burst)
+{
+    entries_deinit(&burst->entries);
+    if (burst->install) {
+        bytes_unref(&burst->install->configuration);
+        shared_unref(&burst->install->store);
+        free(burst->install);
+        burst->install = NULL;
+    }
+}
+
 static void applier_destroy(void **self_p)
 {
     applier_t *self = *self_p;
@@ -49,7 +60,7 @@ static void applier_destroy(void **self_p)
         return;
     }
     for (size_t i = self->burst_first; i < self->burst_count; i++) {
-        entries_deinit(&self->bursts[i]);
+        free_burst(&self->bursts[i]);
     }
     free(self->bursts);
     for (size_t i = 0; i < self->result_count; i++) {
@@ -85,6 +96,13 @@ void applier_fail(applier_t *self, outbox_t *out, int rc)
 
 /* ---- what waits ---- */
 
+static void add_burst(applier_t *self, burst_t burst)
+{
+    self->bursts =
+        xgrow(self->bursts, &self->burst_capacity, self->burst_count + 1, sizeof *self->bursts);
+    self->bursts[self->burst_count++] = burst;
+}
+
 static void on_committed(applier_t *self, msg_committed_t *committed)
 {
     if (committed->commit > self->commit) {
@@ -93,30 +111,51 @@ static void on_committed(applier_t *self, msg_committed_t *committed)
     if (committed->entries.count == 0) {
         return;
     }
-    self->bursts =
-        xgrow(self->bursts, &self->burst_capacity, self->burst_count + 1, sizeof *self->bursts);
-    self->bursts[self->burst_count++] = committed->entries;
+    add_burst(self, (burst_t){.entries = committed->entries});
     committed->entries = (entries_t){0};
+}
+
+static void on_snap_install(applier_t *self, msg_snap_t *snap)
+{
+    if (snap->index > self->commit) {
+        self->commit = snap->index;
+    }
+    add_burst(self, (burst_t){.install = xmemdup(snap, sizeof *snap)});
+    snap->configuration = NULL;
+    snap->store = NULL;
+}
+
+static burst_t *next_burst(const applier_t *self)
+{
+    return self->burst_first < self->burst_count ? &self->bursts[self->burst_first] : NULL;
 }
 
 static const entry_t *next_entry(const applier_t *self)
 {
-    return self->burst_first < self->burst_count
-               ? &self->bursts[self->burst_first].items[self->entry_next]
-               : NULL;
+    const burst_t *burst = next_burst(self);
+    return burst && !burst->install ? &burst->entries.items[self->entry_next] : NULL;
 }
 
-static void drop_entry(applier_t *self)
+static msg_snap_t *next_install(const applier_t *self)
 {
-    entries_t *burst = &self->bursts[self->burst_first];
-    if (++self->entry_next < burst->count) {
-        return;
-    }
-    entries_deinit(burst);
+    const burst_t *burst = next_burst(self);
+    return burst ? burst->install : NULL;
+}
+
+static void drop_burst(applier_t *self)
+{
+    free_burst(&self->bursts[self->burst_first]);
     self->entry_next = 0;
     if (++self->burst_first == self->burst_count) {
         self->burst_first = 0;
         self->burst_count = 0;
+    }
+}
+
+static void drop_entry(applier_t *self)
+{
+    if (++self->entry_next == self->bursts[self->burst_first].entries.count) {
+        drop_burst(self);
     }
 }
 
@@ -312,6 +351,16 @@ static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
     changes_deinit(&changes);
 }
 
+static void apply_install(applier_t *self, uint64_t now_us, outbox_t *out)
+{
+    install_snapshot(self, next_install(self), out);
+    drop_burst(self);
+    if (!self->failed) {
+        self->next_size_us = 0;
+        update_metrics(self, now_us);
+    }
+}
+
 /* One span per step: its answers leave before the next is applied. */
 static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
 {
@@ -319,14 +368,21 @@ static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
     if (self->lease_position_due) {
         send_lease_position(self, out);
     }
-    if (ready && next_entry(self) && has_room(self, out)) {
+    bool has_install = ready && next_install(self);
+    bool has_span = ready && next_entry(self) && has_room(self, out);
+    if (has_install) {
+        apply_install(self, now_us, out);
+    } else if (has_span) {
         apply_span(self, now_us, out);
+    }
+    if (has_install || has_span) {
         ready = !self->failed && restore_step(self, out);
     }
     if (!self->failed) {
         compaction_step(self, now_us, out);
     }
-    self->work_left = ready && !self->failed && next_entry(self) && has_room(self, out);
+    self->work_left =
+        ready && !self->failed && (next_install(self) || (next_entry(self) && has_room(self, out)));
 }
 
 /* ---- the core ---- */
@@ -343,6 +399,7 @@ static void applier_step(void *context, const step_in_t *in, outbox_t *out)
     }
     switch (in->msg->kind) {
     case MSG_COMMITTED: on_committed(self, &in->msg->u.committed); break;
+    case MSG_SNAP_INSTALL: on_snap_install(self, &in->msg->u.snap); break;
     case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */
     case MSG_STOP:
         /* What is committed and not applied is applied at the next start. */

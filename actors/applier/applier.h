@@ -4,16 +4,19 @@
  * What the store holds is a function of the log alone: nothing here looks at the clock, the
  * configuration of this member or who proposed an entry, except to decide who gets an answer. Entries
  * that have piled up are applied in spans, one store batch each; then, in this order, watch gets the
- * span's events, lease its grants and revocations, the gateway its answers, everybody the position. */
+ * span's events, lease its grants and revocations, the gateway its answers, everybody the position.
+ * A snapshot of another member takes its place among them: everybody then gets the new store. */
 #pragma once
 
 #include "actors/core/metrics.h"
 #include "actors/core/step.h"
+#include "store/generations.h"
 
 typedef struct applier applier_t;
 
 typedef struct {
     shared_t *store;              /* kv_t; a reference of its own is taken */
+    generations_t *generations;   /* where SNAP_INSTALL puts another one in force; borrowed */
     uint64_t origin;              /* entries with this InternalRaftRequest.ID are answered; not 0 */
     uint64_t start_commit;        /* nothing is served before this index is applied */
     uint64_t flush_entries;       /* --snapshot-count: entries between forced flushes */

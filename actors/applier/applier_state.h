@@ -25,6 +25,12 @@ typedef struct {
     buf_t body;           /* the answer's fields after the header */
 } answer_t;
 
+/* What the replicator has handed over, in its order: entries, or a snapshot to be installed. */
+typedef struct {
+    entries_t entries;
+    msg_snap_t *install; /* NULL: entries */
+} burst_t;
+
 struct applier {
     applier_cfg_t cfg;
     metrics_t *metrics;
@@ -34,8 +40,9 @@ struct applier {
     bytes_t *configuration; /* cfg's, until the store knows members */
     bytes_t *published;     /* what peer was told last of who has published itself */
     bool members_changed;   /* it may have to be told again */
-    /* Committed entries that wait: whole messages, in order. */
-    entries_t *bursts;
+    msg_snap_t installed;   /* store in force, not everybody has it yet; index 0 = none */
+    /* What waits: whole messages, in order. */
+    burst_t *bursts;
     size_t burst_count, burst_capacity;
     size_t burst_first, entry_next; /* the next entry to apply */
     uint64_t commit;
@@ -89,11 +96,18 @@ bool apply_entry(applier_t *self, const entry_t *entry, outbox_t *out);
 bool restore_step(applier_t *self, outbox_t *out);
 void restore_deinit(restore_t *self);
 
+/* Puts a received store in force, and begins to tell everybody. Takes what the message holds. */
+void install_snapshot(applier_t *self, msg_snap_t *snap, outbox_t *out);
+/* Everybody has the new store. */
+void install_finish(applier_t *self, outbox_t *out);
+
 /* Background work of compaction that is due; answers clients whose physical compaction is done. */
 void compaction_step(applier_t *self, uint64_t now_us, outbox_t *out);
 /* Holds back the answer to a physical compaction. */
 void compaction_hold(applier_t *self, const result_t *result, int64_t revision);
 bool compaction_is_crowded(const applier_t *self);
+/* Another store, which may have been compacted further. */
+void compaction_restored(applier_t *self, outbox_t *out);
 
 /* The environment is broken. */
 void applier_fail(applier_t *self, outbox_t *out, int rc);

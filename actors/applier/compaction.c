@@ -40,6 +40,13 @@ static void release(applier_t *self, outbox_t *out)
     outbox_put(out, to, &msg);
 }
 
+void compaction_restored(applier_t *self, outbox_t *out)
+{
+    self->next_compaction_us = 0;
+    self->compaction_since_us = 0;
+    release(self, out);
+}
+
 /* A batch that began at `since_us` is done, and perhaps the whole compaction. */
 static void measure(applier_t *self, uint64_t since_us)
 {

@@ -1,6 +1,7 @@
 /* The start. Until what was known to be committed when the log was last written is applied, only the
  * replicator hears of progress: nobody may see the store go backwards (architecture section 5). Then
- * lease learns which leases there are, and everybody gets the store; from there on spans are told. */
+ * lease learns which leases there are, and everybody gets the store; from there on spans are told. The same
+ * again when a snapshot has replaced the store. */
 #include <stdlib.h>
 
 #include "actors/applier/applier_state.h"
@@ -93,6 +94,7 @@ bool restore_step(applier_t *self, outbox_t *out)
         restore->phase = RESTORE_SERVING;
         self->members_changed = true;
         members_tell(self, out);
+        install_finish(self, out);
     }
     return restore->phase == RESTORE_SERVING;
 }

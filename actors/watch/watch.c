@@ -231,15 +231,19 @@ static void on_events(watch_t *self, const msg_events_t *events)
     wake_future(self);
 }
 
-/* A store came or was replaced: what synced watchers have not seen of it is read from its history. */
+/* A store came or was replaced: what synced watchers have not seen of it is read from its history. The others
+ * keep their next revision, too, so nobody gets anything twice, or misses it; if the new store has been
+ * compacted beyond it, they are told. */
 static void on_restored(watch_t *self, msg_restored_t *restored)
 {
+    assert(restored->revision >= self->position);
     shared_unref(&self->store);
     self->store = restored->store;
     restored->store = NULL;
+    bool is_ahead = restored->revision > self->position;
     size_t cursor = 0;
     watcher_t *watcher = NULL;
-    while ((watcher = table_each(&self->set.watchers, &cursor))) {
+    while (is_ahead && (watcher = table_each(&self->set.watchers, &cursor))) {
         if (watcher->phase.state == WATCHER_SYNCED) {
             watcher->next = self->position + 1;
             watcher_set_move(&self->set, watcher, WATCHER_READY);

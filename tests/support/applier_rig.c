@@ -10,17 +10,12 @@
 #include "messages/buf.h"
 #include "messages/xalloc.h"
 
-static void close_store(void *object)
-{
-    kv_t *kv = object;
-    kv_close(&kv);
-}
-
 void rig_start(applier_rig_t *rig, uint64_t start_commit, uint64_t flush_entries,
                const bytes_t *members)
 {
     applier_cfg_t cfg = {
         .store = rig->store,
+        .generations = rig->generations,
         .origin = RIG_ORIGIN,
         .start_commit = start_commit,
         .flush_entries = flush_entries,
@@ -46,7 +41,9 @@ void rig_drain(applier_rig_t *rig)
 applier_rig_t *rig_new_stopped(void)
 {
     applier_rig_t *rig = xcalloc(1, sizeof *rig);
-    rig->store = shared_new(kv_memory_new(), close_store);
+    char *error = NULL;
+    rig->generations = generations_memory_new();
+    assert_int_equal(generations_open(rig->generations, 0, &rig->store, &error), 0);
     return rig;
 }
 
@@ -63,6 +60,7 @@ void rig_destroy(applier_rig_t **rig_p)
 {
     core_test_end(&(*rig_p)->test);
     shared_unref(&(*rig_p)->store);
+    generations_destroy(&(*rig_p)->generations);
     free(*rig_p);
     *rig_p = NULL;
 }

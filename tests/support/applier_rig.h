@@ -21,7 +21,8 @@ enum {
 };
 
 typedef struct {
-    shared_t *store;
+    generations_t *generations;
+    shared_t *store; /* the first one */
     applier_t *applier;
     core_test_t test;
     metrics_t metrics;

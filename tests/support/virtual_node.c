@@ -376,6 +376,7 @@ void virtual_node_start(virtual_node_t *self)
     give_up_on(rc, error);
     uint64_t origin = self->seed * 1000 + ++self->starts;
     applier_cfg_t cfg = {.store = store,
+                         .generations = self->generations,
                          .origin = origin,
                          .start_commit = self->recovered.commit,
                          .flush_entries = 1000,

@@ -12,6 +12,7 @@
 #include "actors/watch/watch_index.h"
 #include "etcd/rpc.pb-c.h"
 #include "messages/xalloc.h"
+#include "store/snapshot_stream.h"
 #include "store/mvcc_write.h"
 #include "tests/support/core_test.h"
 
@@ -333,6 +334,201 @@ static void a_slow_stream_falls_back_and_misses_nothing(void **state)
     end(&rig);
 }
 
+/* ---- a snapshot of another member takes the store's place ---- */
+
+/* From here on `rig` has another store, with all that was in the old one; watch has not heard of it. */
+static void begin_another_store(rig_t *rig, kv_t **old_p)
+{
+    kv_t *kv = kv_memory_new();
+    snapshot_reader_t *reader = snapshot_reader_new(kv_latest(rig->kv));
+    snapshot_writer_t *writer = snapshot_writer_new(kv);
+    buf_t chunk = {0};
+    for (bool is_last = false; !is_last;) {
+        assert_int_equal(snapshot_reader_next(reader, &chunk, &is_last), 0);
+        assert_int_equal(snapshot_writer_add(writer, buf_slice(&chunk)), 0);
+    }
+    buf_deinit(&chunk);
+    snapshot_reader_destroy(&reader);
+    snapshot_writer_destroy(&writer);
+    mvcc_destroy(&rig->mvcc);
+    *old_p = rig->kv;
+    rig->kv = kv;
+    char *error = NULL;
+    assert_int_equal(mvcc_new(&rig->mvcc, rig->kv, &error), 0);
+}
+
+/* An entry that watch never hears of by itself. */
+static void put_elsewhere(rig_t *rig, const char *key, const char *value)
+{
+    msg_t *msg = put_untold(rig, key, value);
+    msg_free(&msg);
+}
+
+static void restore(rig_t *rig, kv_t **old_p)
+{
+    msg_t *msg = msg_new(MSG_RESTORED);
+    msg->u.restored.store = shared_new(rig->kv, leave_open);
+    msg->u.restored.revision = mvcc_current(rig->mvcc)->revision;
+    core_test_send(&rig->core, ACTOR_APPLIER, &msg);
+    kv_close(old_p); /* watch holds nothing of it any more: a memory store asserts that */
+    core_test_flush(&rig->core);
+    core_test_flush(&rig->core);
+}
+
+static void open_watches_survive_a_snapshot(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    watch(&rig, 1, 0, "a", NULL, 0, 1, WATCH_PREV_KV);
+    watch(&rig, 2, 0, "b", "c", 0, 1, 0);
+    put(&rig, "a", "2");
+    expect(&rig, "1/0 created@1; 2/0 created@1; 1/0 put a=2@2");
+    begin_another_store(&rig, &old);
+    put_elsewhere(&rig, "a", "3");
+    put_elsewhere(&rig, "b", "4");
+    put_elsewhere(&rig, "a", "5");
+    restore(&rig, &old);
+    expect(&rig, "2/0 put b=4@4; 1/0 put a=3(prev)@3, put a=5(prev)@5");
+    put(&rig, "a", "6"); /* and go on */
+    put(&rig, "b", "7");
+    expect(&rig, "1/0 put a=6(prev)@6; 2/0 put b=7@7");
+    about_stream(&rig, MSG_WATCH_PROGRESS, 1, 0, 7, 0);
+    expect(&rig, "1/-1 progress@7");
+    end(&rig);
+}
+
+/* Without a new revision nothing has to be read, and nobody falls back. */
+static void a_snapshot_of_the_same_revision_changes_nothing(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    put(&rig, "a", "2");
+    expect(&rig, "1/0 created@1; 1/0 put a=2@2");
+    begin_another_store(&rig, &old);
+    restore(&rig, &old);
+    about_stream(&rig, MSG_WATCH_PROGRESS, 1, 0, 2, 0);
+    expect(&rig, "1/-1 progress@2");
+    put(&rig, "a", "3");
+    expect(&rig, "1/0 put a=3@3");
+    end(&rig);
+}
+
+/* A slow one keeps its own next revision: it gets what it missed before, and what the snapshot brought. */
+static void a_slow_watch_misses_nothing_by_a_snapshot(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    char value[STREAM_BYTES + 1];
+    memset(value, 'v', STREAM_BYTES);
+    value[STREAM_BYTES] = '\0';
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    put(&rig, "a", value);
+    put(&rig, "a", "3"); /* it has not taken the first one yet */
+    expect(&rig, "1/0 created@1; 1/0 put a=vvvvvvvvv@2");
+    begin_another_store(&rig, &old);
+    put_elsewhere(&rig, "a", "4");
+    restore(&rig, &old);
+    expect(&rig, "");
+    put(&rig, "a", "5");
+    about_stream(&rig, MSG_WATCH_CONSUMED, 1, 0, 0, 10 * STREAM_BYTES);
+    expect(&rig, "1/0 put a=3@3, put a=4@4, put a=5@5");
+    end(&rig);
+}
+
+static void a_future_watch_stays_silent_over_a_snapshot(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    watch(&rig, 1, 0, "a", NULL, 4, 1, 0); /* reached by the snapshot */
+    watch(&rig, 2, 0, "a", NULL, 7, 1, 0); /* and not */
+    expect(&rig, "1/0 created@1; 2/0 created@1");
+    begin_another_store(&rig, &old);
+    for (int i = 2; i <= 5; i++) {
+        put_elsewhere(&rig, "a", "x");
+    }
+    restore(&rig, &old);
+    expect(&rig, "1/0 put a=x@4, put a=x@5");
+    put(&rig, "a", "6");
+    put(&rig, "a", "7");
+    expect(&rig, "1/0 put a=6@6; 1/0 put a=7@7; 2/0 put a=7@7");
+    end(&rig);
+}
+
+/* What cannot be shown any more is not skipped: the client is told. */
+static void a_snapshot_compacted_beyond_a_watch_cancels_it(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    put(&rig, "a", "2");
+    put(&rig, "a", "3");
+    watch(&rig, 2, 0, "b", NULL, 0, 3, 0);
+    expect(&rig, "1/0 created@1; 1/0 put a=2@2; 1/0 put a=3@3; 2/0 created@3");
+    begin_another_store(&rig, &old);
+    put_elsewhere(&rig, "a", "4");
+    put_elsewhere(&rig, "a", "5");
+    mvcc_entry_begin(rig.mvcc, ++rig.index, 1);
+    assert_int_equal(mvcc_compact(rig.mvcc, 5), 0);
+    mvcc_entry_end(rig.mvcc);
+    assert_int_equal(mvcc_commit(rig.mvcc), 0);
+    restore(&rig, &old);
+    expect(&rig, "2/0 compacted@5; 1/0 compacted@5");
+    put(&rig, "a", "6");
+    expect(&rig, "");
+    end(&rig);
+}
+
+/* Compacted up to the very next revision of a watch: that one can still be read. */
+static void a_snapshot_compacted_up_to_a_watch_does_not(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    put(&rig, "a", "2");
+    expect(&rig, "1/0 created@1; 1/0 put a=2@2");
+    begin_another_store(&rig, &old);
+    put_elsewhere(&rig, "a", "3");
+    put_elsewhere(&rig, "a", "4");
+    mvcc_entry_begin(rig.mvcc, ++rig.index, 1);
+    assert_int_equal(mvcc_compact(rig.mvcc, 3), 0);
+    mvcc_entry_end(rig.mvcc);
+    assert_int_equal(mvcc_commit(rig.mvcc), 0);
+    size_t removed = 0;
+    while (mvcc_compact_pending(rig.mvcc)) {
+        assert_true(mvcc_compact_step(rig.mvcc, 10, &removed) >= 0);
+    }
+    restore(&rig, &old);
+    expect(&rig, "1/0 put a=3@3, put a=4@4");
+    end(&rig);
+}
+
+/* The gateway may know of the snapshot first: its requests wait for it here, as for any other revision. */
+static void requests_ahead_of_a_snapshot_wait_for_it(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    kv_t *old = NULL;
+    put(&rig, "a", "2");
+    begin_another_store(&rig, &old);
+    put_elsewhere(&rig, "a", "3");
+    put_elsewhere(&rig, "a", "4");
+    watch(&rig, 1, 0, "a", NULL, 0, 4, 0);
+    watch(&rig, 1, 1, "a", NULL, 3, 4, 0);
+    expect(&rig, "");
+    restore(&rig, &old);
+    expect(&rig, "1/0 created@4; 1/1 created@4; 1/1 put a=3@3, put a=4@4");
+    put(&rig, "a", "5");
+    expect(&rig, "1/0 put a=5@5; 1/1 put a=5@5");
+    end(&rig);
+}
+
 /* Two streams may fill 20,000 bytes each; three have a smaller share of the 40,000 in all. */
 static void many_slow_streams_share_one_budget(void **state)
 {
@@ -501,6 +697,13 @@ int main(void)
         cmocka_unit_test(a_future_watch_is_silent_until_its_revision),
         cmocka_unit_test(a_start_below_compaction_is_cancelled_after_created),
         cmocka_unit_test(a_slow_stream_falls_back_and_misses_nothing),
+        cmocka_unit_test(open_watches_survive_a_snapshot),
+        cmocka_unit_test(a_snapshot_of_the_same_revision_changes_nothing),
+        cmocka_unit_test(a_slow_watch_misses_nothing_by_a_snapshot),
+        cmocka_unit_test(a_future_watch_stays_silent_over_a_snapshot),
+        cmocka_unit_test(a_snapshot_compacted_beyond_a_watch_cancels_it),
+        cmocka_unit_test(a_snapshot_compacted_up_to_a_watch_does_not),
+        cmocka_unit_test(requests_ahead_of_a_snapshot_wait_for_it),
         cmocka_unit_test(many_slow_streams_share_one_budget),
         cmocka_unit_test(events_are_counted_and_pending_until_they_are_consumed),
         cmocka_unit_test(cancel_answers_known_watchers_only),
