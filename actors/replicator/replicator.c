@@ -153,7 +153,7 @@ static void end_of_burst(replicator_t *self, outbox_t *out)
     replicator_mind_handover(self, out);
     replicator_tell_members(self, out);
     replicator_write_log(self, out);
-    replicator_mind_install(self, out);
+    replicator_mind_install(self, out); /* before anything behind it is delivered */
     replicator_deliver(self, out);
     bool has_new_round = replicator_confirm_reads(self, out);
     if (self->lead) {

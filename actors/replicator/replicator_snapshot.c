@@ -6,7 +6,7 @@
  * Receiving, one at a time:
  *   taking    the keeper builds a new generation of the store beside the running one
  *   received  it is complete and flushed: as soon as all of the log is handed over, SNAP_MARK goes to the disk
- *   marking   until that is durable nothing is appended or delivered, and this member does not lead
+ *   marking   until that is durable nothing is appended or committed, and this member does not lead
  *   marked    the point of no return: the log begins after the snapshot; SNAP_INSTALL goes to the applier
  *   running   until the applier has switched. Nothing is acknowledged, but the log goes on behind it.
  * A fence before `marking` drops the transfer; afterwards it is finished whatever the term, for committed state

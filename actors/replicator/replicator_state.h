@@ -295,7 +295,7 @@ void replicator_mind_install(replicator_t *self, outbox_t *out);
 /* Unless it can't be stopped any more. */
 void replicator_drop_snapshot(replicator_t *self, outbox_t *out);
 void replicator_forget_snapshot(replicator_t *self);
-bool replicator_is_marking(const replicator_t *self);    /* nothing may be appended or delivered */
+bool replicator_is_marking(const replicator_t *self);    /* nothing may be appended or committed */
 bool replicator_is_installing(const replicator_t *self); /* nothing may be acknowledged */
 
 /* ---- replicator_leader.c ---- */

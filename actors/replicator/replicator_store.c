@@ -16,9 +16,7 @@ void replicator_raise_commit(replicator_t *self, uint64_t index)
 
 void replicator_deliver(replicator_t *self, outbox_t *out)
 {
-    bool waits = self->install.state == INSTALL_MARKING || self->install.state == INSTALL_MARKED;
     uint64_t last = self->commit < self->durable ? self->commit : self->durable;
-    last = waits ? self->delivered : last;
     while (self->delivered < last && outbox_room(out, ACTOR_APPLIER)) {
         msg_t *msg = msg_new(MSG_COMMITTED);
         entries_t *entries = &msg->u.committed.entries;

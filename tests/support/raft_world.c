@@ -307,7 +307,7 @@ static void hand_to_disk(world_t *self, node_t *node, msg_t *msg)
     node->writes =
         xgrow(node->writes, &node->write_capacity, node->write_count + 1, sizeof *node->writes);
     if (node->write_count == 0) {
-        node->write_due_us = self->now_us + rw_below(self, rw_chance(self, 20) ? 400000 : 4000);
+        node->write_due_us = self->now_us + rw_below(self, rw_chance(self, 100) ? 400000 : 4000);
     }
     node->writes[node->write_count++] = msg;
 }
@@ -413,7 +413,7 @@ static void live(world_t *self, node_t *node)
     }
     if (node->write_count && self->now_us >= node->write_due_us) {
         rw_write_some(self, node, 1 + rw_below(self, node->write_count), true);
-        node->write_due_us = self->now_us + rw_below(self, 4000);
+        node->write_due_us = self->now_us + rw_below(self, rw_chance(self, 50) ? 200000 : 4000);
     }
     for (int core = 0; core < 2; core++) {
         bool is_due = rw_ops_of(core)->deadline(node->cores[core]) <= self->now_us;
@@ -421,7 +421,7 @@ static void live(world_t *self, node_t *node)
             rw_step_core(self, node, core, NULL);
         }
     }
-    if (rw_chance(self, 5)) {
+    if (rw_chance(self, 2)) {
         node->flushed = node->applied > node->flushed ? node->applied : node->flushed;
         rw_set_bytes(&node->flushed_members, node->members);
         rw_purge_disk(&node->disk, rw_below(self, node->flushed + 1));
@@ -495,7 +495,14 @@ static void disturb(world_t *self)
     if (!node) {
         return;
     }
-    if (rw_chance(self, self->cfg.permille_crash)) {
+    bool dies = rw_chance(self, self->cfg.permille_crash);
+    if (dies && rw_chance(self, 300)) { /* the power of all of them */
+        for (uint64_t id = 1; id <= IDS_MAX; id++) {
+            if (self->nodes[id] && self->nodes[id]->is_up) {
+                rw_crash_node(self, self->nodes[id]);
+            }
+        }
+    } else if (dies) {
         rw_crash_node(self, node);
     } else if (rw_chance(self, self->cfg.permille_cut)) {
         node->is_cut = !node->is_cut;

@@ -23,8 +23,8 @@ enum {
     IDS_MAX = 8, /* members that ever exist: ids 1 ..; the array's place 0 is unused */
     INDEX_MAX = 20000,
     PROPOSALS_MAX = 20000,
-    ELECTION_US = 1000000,
-    HEARTBEAT_US = 100000,
+    ELECTION_US = 300000,
+    HEARTBEAT_US = 30000,
     SETTLE_STEPS = 400000, /* until everything must be well again */
 };
 

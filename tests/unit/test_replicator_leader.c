@@ -100,8 +100,10 @@ static void the_own_disk_is_one_voice(void **state)
     repl_propose(repl, 1, "x");
     repl_flush(repl);
     repl_hear_ack(repl, 2, 2, 3, 0);
+    repl_clear(repl);
     repl_propose(repl, 2, "y");
     repl_flush(repl);
+    assert_int_equal(expect_append(repl, 2).commit, 2); /* one of three so far */
     repl_clear(repl);
     repl_durable(repl, 2); /* the first of both */
     assert_int_equal(committed(repl), 3);
