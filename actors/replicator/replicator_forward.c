@@ -94,7 +94,32 @@ void replicator_give_up_forwarded(replicator_t *self, outbox_t *out)
     self->forwarded_change_count = 0;
 }
 
-static void settle_changes(replicator_t *self)
+static bool is_unseen(const replicator_t *self, const pending_t *proposal)
+{
+    return proposal->index >= self->unseen_from && proposal->index <= self->unseen_to;
+}
+
+static void tell_unseen(replicator_t *self, outbox_t *out)
+{
+    const pending_queue_t *queue = &self->forwarded;
+    const pending_t *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < queue->indexed; i++) { /* by index: those in the range stand together */
+        const pending_t *proposal = &queue->items[queue->head + i];
+        if (proposal->index > self->unseen_to) {
+            break;
+        }
+        if (is_unseen(self, proposal)) {
+            first = first ? first : proposal;
+            count++;
+        }
+    }
+    if (first) {
+        replicator_tell_fate(MSG_UNKNOWN, first, count, API_LEADER_CHANGED, out);
+    }
+}
+
+static void settle_changes(replicator_t *self, outbox_t *out)
 {
     size_t kept = 0;
     for (size_t i = 0; i < self->forwarded_change_count; i++) {
@@ -102,16 +127,21 @@ static void settle_changes(replicator_t *self)
         bool is_open = change->index == 0 || change->index > self->delivered;
         if (is_open && change->from != ACTOR_NONE) {
             self->forwarded_changes[kept++] = *change;
+        } else if (is_unseen(self, change)) {
+            replicator_tell_fate(MSG_UNKNOWN, change, 1, API_LEADER_CHANGED, out);
         }
     }
     self->forwarded_change_count = kept;
 }
 
-void replicator_settle_forwarded(replicator_t *self)
+void replicator_settle_forwarded(replicator_t *self, outbox_t *out)
 {
+    if (self->unseen_to && self->forwarded.count) {
+        tell_unseen(self, out);
+    }
     self->forwarded_bytes -= replicator_settle(&self->forwarded, self->delivered);
     if (self->forwarded_change_count) {
-        settle_changes(self);
+        settle_changes(self, out);
     }
 }
 
@@ -130,14 +160,14 @@ static bool on_change_reply(replicator_t *self, const peer_propose_reply_t *repl
             replicator_tell_fate(MSG_REJECTED, change, 1, reply->error, out);
             change->from = ACTOR_NONE;
         }
-        replicator_settle_forwarded(self);
+        replicator_settle_forwarded(self, out);
         return true;
     }
     return false;
 }
 
 /* Forwards up to this id that were taken lie at or below the index. */
-static void on_taken(replicator_t *self, const peer_propose_reply_t *reply)
+static void on_taken(replicator_t *self, const peer_propose_reply_t *reply, outbox_t *out)
 {
     pending_queue_t *queue = &self->forwarded;
     while (queue->indexed < queue->count) {
@@ -148,7 +178,7 @@ static void on_taken(replicator_t *self, const peer_propose_reply_t *reply)
         proposal->index = reply->index;
         queue->indexed++;
     }
-    replicator_settle_forwarded(self);
+    replicator_settle_forwarded(self, out);
 }
 
 static void on_rejected(replicator_t *self, const peer_propose_reply_t *reply, outbox_t *out)
@@ -169,7 +199,7 @@ static void on_rejected(replicator_t *self, const peer_propose_reply_t *reply, o
     for (size_t i = 0; i < count; i++) {
         first[i].from = ACTOR_NONE;
     }
-    replicator_settle_forwarded(self);
+    replicator_settle_forwarded(self, out);
 }
 
 void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
@@ -187,7 +217,7 @@ void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, out
     } else if (on_change_reply(self, reply, is_taken, out)) {
         return;
     } else if (is_taken) {
-        on_taken(self, reply);
+        on_taken(self, reply, out);
     } else {
         on_rejected(self, reply, out);
     }

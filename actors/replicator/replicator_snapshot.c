@@ -193,6 +193,8 @@ static void send_install(replicator_t *self, outbox_t *out)
     msg->u.snap.configuration = bytes_ref(snap->configuration);
     snap->store = NULL;
     assert(self->delivered < snap->index);
+    self->unseen_from = self->delivered + 1;
+    self->unseen_to = snap->index;
     self->delivered = snap->index;
     self->install.state = INSTALL_RUNNING;
     outbox_put(out, ACTOR_APPLIER, &msg);

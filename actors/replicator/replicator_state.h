@@ -146,7 +146,8 @@ struct replicator {
     size_t forwarded_bytes;
     pending_t forwarded_changes[LIMIT_WAITING_CHANGES]; /* answered one by one */
     size_t forwarded_change_count;
-    uint64_t forward_id; /* the last one used */
+    uint64_t forward_id;             /* the last one used */
+    uint64_t unseen_from, unseen_to; /* a snapshot brought these: this store does not answer them */
     waiting_read_t *reads;
     size_t read_count, read_capacity;
     uint64_t asked_id; /* the last READ_FWD */
@@ -239,8 +240,9 @@ void replicator_on_forward_reply(replicator_t *self, const msg_peer_t *peer, out
 /* A forwarded batch is in the log now, its last entry at the end of it. */
 void replicator_taken(replicator_t *self, const batch_t *batch);
 void replicator_say_taken(replicator_t *self, outbox_t *out);
-/* What is delivered of what was forwarded is settled. */
-void replicator_settle_forwarded(replicator_t *self);
+/* What is delivered of what was forwarded is settled: the store answers it. Of what a snapshot has brought
+ * nobody here knows. */
+void replicator_settle_forwarded(replicator_t *self, outbox_t *out);
 void replicator_give_up_forwarded(replicator_t *self, outbox_t *out);
 
 /* ---- replicator_reads.c ---- */

@@ -28,7 +28,7 @@ void replicator_deliver(replicator_t *self, outbox_t *out)
         outbox_put(out, ACTOR_APPLIER, &msg);
     }
     replicator_settle(&self->pending, self->delivered);
-    replicator_settle_forwarded(self);
+    replicator_settle_forwarded(self, out);
 }
 
 /* First index that is kept on purpose, for a follower whose snapshot is on its way. */

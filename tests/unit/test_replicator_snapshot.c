@@ -379,6 +379,46 @@ static void the_log_goes_on_behind_it(void **state)
     repl_destroy(&repl);
 }
 
+/* The store that is installed has no answers for this member's proposals. */
+static void nobody_knows_of_forwards_that_a_snapshot_brought(void **state)
+{
+    (void)state;
+    repl_t *repl = follower();
+    uint64_t ids[3];
+    for (uint64_t i = 0; i < 3; i++) { /* delivered before it; in it; its answer comes afterwards */
+        repl_propose(repl, 30 + i, "x");
+        msg_t *forward = repl_expect_peer(repl, 2, PEER_PROPOSE_FWD);
+        ids[i] = forward->u.peer.content->u.propose.id;
+        msg_free(&forward);
+        if (i == 0) {
+            repl_hear_append(repl, 2, 4, 3, 2, TERMS(4), 4);
+            repl_durable(repl, 0);
+            repl_applied(repl, 4);
+        }
+    }
+    for (uint64_t i = 0; i < 2; i++) {
+        peer_msg_t *taken = peer_msg_new(PEER_PROPOSE_ACK, 4);
+        taken->u.propose_reply = (peer_propose_reply_t){.id = ids[i], .index = i ? 50 : 4};
+        repl_hear(repl, 2, &taken);
+    }
+    hear_meta(repl, 2, 20, 60, 4);
+    hear_received(repl, 20, 60);
+    repl_durable(repl, 0);
+    msg_t *unknown = repl_expect(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    assert_int_equal(unknown->u.refusal.count, 1);
+    assert_int_equal(unknown->u.refusal.req_ids[0], 31);
+    msg_free(&unknown);
+    peer_msg_t *taken = peer_msg_new(PEER_PROPOSE_ACK, 4);
+    taken->u.propose_reply = (peer_propose_reply_t){.id = ids[2], .index = 60};
+    repl_hear(repl, 2, &taken);
+    unknown = repl_expect(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    assert_int_equal(unknown->u.refusal.req_ids[0], 32);
+    msg_free(&unknown);
+    repl_fence(repl, 5);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    repl_destroy(&repl);
+}
+
 static void a_matching_suffix_stays(void **state)
 {
     (void)state;
@@ -601,6 +641,7 @@ int main(void)
         cmocka_unit_test(the_log_is_not_kept_for_who_has_caught_up_or_is_gone),
         cmocka_unit_test(a_snapshot_is_marked_installed_and_acknowledged_in_this_order),
         cmocka_unit_test(the_log_goes_on_behind_it),
+        cmocka_unit_test(nobody_knows_of_forwards_that_a_snapshot_brought),
         cmocka_unit_test(a_matching_suffix_stays),
         cmocka_unit_test(a_suffix_that_does_not_match_goes),
         cmocka_unit_test(the_mark_comes_after_what_the_log_holds),
