@@ -15,6 +15,7 @@
 #include "actors/grpc_gateway/gateway.h"
 #include "actors/keeper/keeper.h"
 #include "actors/lease/lease.h"
+#include "actors/node_log.h"
 #include "actors/node_pages.h"
 #include "actors/peer/peer.h"
 #include "actors/peer/peer_shell.h"
@@ -25,13 +26,11 @@
 #include "actors/wal_writer/wal_writer.h"
 #include "actors/watch/watch.h"
 #include "actors/wiring.h"
-#include "membership.pb-c.h"
 #include "messages/configuration.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 #include "store/data_dir.h"
 #include "store/generations.h"
-#include "store/wal_dir.h"
 
 struct node {
     const options_t *options;
@@ -60,67 +59,16 @@ static void log_for_actor(void *context, log_level_t level, actor_id_t actor, co
     log_write(context, level, actor_name(actor), text, fields);
 }
 
-/* ---- the log ---- */
-
-static bytes_t *encode_first_configuration(const options_t *options, uint64_t member_id)
+static char *open_log(node_t *self)
 {
-    Quoral__ConfigurationMember member;
-    Quoral__ConfigurationMember *members[] = {&member};
-    Quoral__Configuration configuration = QUORAL__CONFIGURATION__INIT;
-    char *urls[LIMIT_URLS];
-    quoral__configuration_member__init(&member);
-    member.id = member_id;
-    member.n_peer_urls = options->advertise_peer.count;
-    member.peer_urls = urls;
-    for (size_t i = 0; i < options->advertise_peer.count; i++) {
-        urls[i] = options->advertise_peer.items[i].text;
-    }
-    configuration.n_members = 1;
-    configuration.members = members;
-    uint8_t *room = NULL;
-    bytes_t *encoded = bytes_alloc(quoral__configuration__get_packed_size(&configuration), &room);
-    quoral__configuration__pack(&configuration, room);
-    return encoded;
-}
-
-static char *create_log(node_t *self)
-{
-    bootstrap_t ids;
-    char *error = options_bootstrap(self->options, &ids);
+    const char *dir = data_dir_wal(self->dir);
+    char *error = node_log_open(self->options, self->log, dir, &self->recovered);
     if (error) {
         return error;
     }
-    bytes_t *configuration = encode_first_configuration(self->options, ids.member_id);
-    wal_identity_t identity = {.cluster_id = ids.cluster_id, .member_id = ids.member_id};
-    wal_initial_t initial = wal_initial_cluster(identity, configuration);
-    int rc = wal_create(io_posix(), data_dir_wal(self->dir), &initial, &error);
-    entries_deinit(&initial.entries);
-    bytes_unref(&configuration);
-    if (rc == 0) {
-        log_writef(self->log, LEVEL_INFO, LOG_HERE, "made a new member",
-                   "\"member-id\":\"%" PRIx64 "\",\"cluster-id\":\"%" PRIx64 "\"", ids.member_id,
-                   ids.cluster_id);
-    }
-    return rc ? error : NULL;
-}
-
-static char *open_log(node_t *self)
-{
-    char *error = NULL;
-    int rc = wal_open(io_posix(), data_dir_wal(self->dir), &self->recovered, &error);
-    if (rc == WAL_ABSENT) {
-        free(error);
-        error = create_log(self);
-        if (error) {
-            return error;
-        }
-        rc = wal_open(io_posix(), data_dir_wal(self->dir), &self->recovered, &error);
-    }
-    if (rc == 0) {
-        io_t *io = self->options->unsafe_no_fsync ? io_posix_unsynced() : io_posix();
-        rc = wal_disk_new(io, data_dir_wal(self->dir), &self->recovered, LIMIT_WAL_SEGMENT_BYTES,
+    io_t *io = self->options->unsafe_no_fsync ? io_posix_unsynced() : io_posix();
+    int rc = wal_disk_new(io, dir, &self->recovered, LIMIT_WAL_SEGMENT_BYTES,
                           &self->metrics[ACTOR_WAL_WRITER], &self->disk, &error);
-    }
     return rc ? error : NULL;
 }
 

@@ -46,7 +46,7 @@
     X(FEATURE_GATES, "feature-gates", GATES, "", RULE, MEMBER, true, "", "Feature gates, as A=true,B=false; only their defaults are supported.") \
     \
     X(ADVERTISE_PEER, "initial-advertise-peer-urls", URLS, "http://localhost:2380", ON, CLUSTERING, true, "", "List of this member's peer URLs to advertise to the rest of the cluster.") \
-    X(INITIAL_CLUSTER, "initial-cluster", STRING, "default=http://localhost:2380", ON, CLUSTERING, true, "", "Initial cluster configuration for bootstrapping: this one member, until clusters come.") \
+    X(INITIAL_CLUSTER, "initial-cluster", STRING, "default=http://localhost:2380", ON, CLUSTERING, true, "", "Initial cluster configuration for bootstrapping.") \
     X(CLUSTER_STATE, "initial-cluster-state", CHOICE, "new", ON, CLUSTERING, true, "new,existing", "Initial cluster state ('new' or 'existing'); ignored on restarts.") \
     X(CLUSTER_TOKEN, "initial-cluster-token", STRING, "etcd-cluster", ON, CLUSTERING, true, "", "Initial cluster token during bootstrap.") \
     X(ADVERTISE_CLIENT, "advertise-client-urls", URLS, "http://localhost:2379", ON, CLUSTERING, true, "", "List of this member's client URLs to advertise to the public.") \
@@ -131,7 +131,7 @@
     X(MAX_LEARNERS, "max-learners", INT, "1", ON, FEATURES, true, "", "Maximum number of learners in the cluster.") \
     X(DOWNGRADE_CHECK, "downgrade-check-time", DURATION, "5s", LATER, FEATURES, true, "downgrading", "Time between checks of a downgrade.") \
     \
-    X(FORCE_NEW, "force-new-cluster", BOOL, "false", LATER, UNSAFE, true, "forcing a new cluster", "Drop all other members.") \
+    X(FORCE_NEW, "force-new-cluster", BOOL, "false", ON, UNSAFE, true, "", "Go on alone with the data that is there, dropping all other members.") \
     X(NO_FSYNC, "unsafe-no-fsync", BOOL, "false", ON, UNSAFE, true, "", "Do not wait for the disk: a power cut loses acknowledged writes.") \
     \
     X(CONFIG_FILE, "config-file", STRING, "", ON, PROGRAM, false, "", "Path to the configuration file; other flags and the environment are then ignored.") \

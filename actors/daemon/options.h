@@ -37,6 +37,7 @@ typedef struct {
     urls_t advertise_peer, advertise_client;
     char *initial_cluster, *initial_cluster_token;
     bool join_existing; /* --initial-cluster-state=existing */
+    bool force_new_cluster;
     bool pre_vote, tick_advance;
     size_t max_learners;
 
@@ -67,10 +68,24 @@ int options_parse(int argc, char *const *argv, char *const *environment, options
 void options_deinit(options_t *self);
 void options_note(options_t *self, log_level_t level, const char *text, const char *fields);
 
-/* Who this member is in a cluster made by --initial-cluster: only for a new data directory; an
- * existing one wins (contract section 14). NULL = done; else why this cannot start, yours. */
+/* What --initial-cluster says of the cluster this member begins in, or joins: only for a new data
+ * directory; an existing one wins (contract section 14). */
 typedef struct {
-    uint64_t member_id, cluster_id;
+    uint64_t id; /* in a new cluster; who joins has another one, from the others */
+    char *name;
+    urls_t urls;
+} bootstrap_member_t;
+typedef struct {
+    bootstrap_member_t *members; /* ascending by id */
+    size_t count;
+    const bootstrap_member_t *own;
+    uint64_t cluster_id; /* of a new cluster */
 } bootstrap_t;
+/* NULL = *out holds it; else why this cannot start, yours. bootstrap_deinit in any case. */
 char *options_bootstrap(const options_t *self, bootstrap_t *out)
     __attribute__((warn_unused_result));
+void bootstrap_deinit(bootstrap_t *self);
+/* The peer URLs of all members but this one, borrowed; the array is yours. */
+const char **bootstrap_other_urls(const bootstrap_t *self, size_t *count);
+/* The configuration that every first member writes as the log's first entry. */
+bytes_t *bootstrap_configuration(const bootstrap_t *self);

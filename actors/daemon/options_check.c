@@ -415,6 +415,14 @@ static void set_switches(const check_t *self)
     options->tick_advance = value_of(self, FLAG_TICK_ADVANCE)->yes;
     options->enable_pprof = value_of(self, FLAG_PPROF)->yes;
     options->socket_reuse_port = value_of(self, FLAG_REUSE_PORT)->yes;
+    options->force_new_cluster = value_of(self, FLAG_FORCE_NEW)->yes;
+    if (options->force_new_cluster) {
+        options_note(
+            options, LEVEL_WARN,
+            "UNSAFE: --force-new-cluster is set: all other members are dropped; take it away "
+            "for the next start",
+            "");
+    }
     options->unsafe_no_fsync = value_of(self, FLAG_NO_FSYNC)->yes;
     if (options->unsafe_no_fsync) {
         options_note(

@@ -36,8 +36,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (code == 0) {
         assert(options.name && options.data_dir && options.heartbeat_ms > 0);
         assert(options.listen_client.count > 0);
-        bootstrap_t ids;
-        char *error = options_bootstrap(&options, &ids);
+        bootstrap_t bootstrap;
+        char *error = options_bootstrap(&options, &bootstrap);
+        if (!error) {
+            bytes_t *configuration = bootstrap_configuration(&bootstrap);
+            assert(bytes_len(configuration) <= LIMIT_WAL_CONFIGURATION_BYTES);
+            bytes_unref(&configuration);
+        }
+        bootstrap_deinit(&bootstrap);
         free(error);
     } else {
         assert(options.note_count > 0);

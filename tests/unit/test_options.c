@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "actors/daemon/options.h"
+#include "messages/configuration.h"
 #include "messages/xalloc.h"
 
 enum { WORDS_MAX = 20 };
@@ -119,6 +120,7 @@ static void test_defaults(void **state)
     assert_int_equal(r.options.progress_notify_us, 600000000);
     assert_int_equal(r.options.warning_apply_us, 100000);
     assert_true(r.options.pre_vote);
+    assert_false(r.options.force_new_cluster);
     assert_true(r.options.tick_advance);
     assert_int_equal(r.options.log.level, LEVEL_INFO);
     assert_int_equal(r.options.log.output_count, 1);
@@ -149,7 +151,8 @@ static void test_values(void **state)
     done(&r);
     r = run("--grpc-keepalive-min-time=0 --grpc-keepalive-interval=-1s --max-concurrent-streams=7 "
             "--compaction-batch-limit=0 --compaction-sleep-interval=0 --snapshot-count=0 "
-            "--watch-progress-notify-interval=1ms --unsafe-no-fsync --metrics=extensive",
+            "--watch-progress-notify-interval=1ms --unsafe-no-fsync --metrics=extensive "
+            "--force-new-cluster",
             "");
     assert_int_equal(r.code, 0);
     assert_int_equal(r.options.keepalive_min_us, 0);
@@ -161,6 +164,11 @@ static void test_values(void **state)
     assert_int_equal(r.options.progress_notify_us, 100000);
     assert_true(r.options.unsafe_no_fsync);
     assert_true(r.options.metrics_extensive);
+    assert_true(r.options.force_new_cluster);
+    assert_true(
+        has_note(&r.options, LEVEL_WARN,
+                 "UNSAFE: --force-new-cluster is set: all other members are dropped; take it "
+                 "away for the next start"));
     assert_true(has_note(&r.options, LEVEL_WARN,
                          "adjusting watch progress notify interval to minimum period"));
     done(&r);
@@ -566,9 +574,12 @@ static void test_bootstrap(void **state)
          "couldn't find local name \"default\" in the initial cluster configuration"},
         {"--initial-cluster=default=foo",
          "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: foo"},
-        {"--initial-cluster=default=http://localhost:2380,b=http://x:1",
-         "--initial-cluster names several members: clusters of more than one member are not "
-         "supported yet"},
+        {"--initial-cluster=default=http://localhost:2380,b=foo",
+         "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: foo"},
+        {"--initial-cluster=default=http://localhost:2380,b",
+         "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: "},
+        {"--initial-cluster=default=http://localhost:2380,b=http://localhost:2380",
+         "initial cluster default=http://localhost:2380,b=http://localhost:2380 has duplicate url"},
         {"--initial-advertise-peer-urls=http://x:1",
          "--initial-cluster has default=http://localhost:2380 but missing from "
          "--initial-advertise-peer-urls=http://x:1"},
@@ -579,25 +590,99 @@ static void test_bootstrap(void **state)
          "initial cluster default=http://localhost:2380,default=http://localhost:2380 has "
          "duplicate "
          "url"},
-        {"--initial-cluster-state=existing",
-         "--initial-cluster-state=existing: joining a cluster is not supported yet"},
+        {"--initial-cluster-state=existing", NULL},
+        {"--initial-cluster-state=existing --initial-advertise-peer-urls=http://x:1", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         result_of_t r = run(cases[i].line, "");
         assert_int_equal(r.code, 0);
-        bootstrap_t ids = {0};
-        char *error = options_bootstrap(&r.options, &ids);
+        bootstrap_t bootstrap;
+        char *error = options_bootstrap(&r.options, &bootstrap);
         if (cases[i].error) {
             assert_non_null(error);
             assert_string_equal(error, cases[i].error);
         } else {
             assert_null(error);
-            assert_true(ids.member_id == 0x8e9e05c52164694dULL);
-            assert_true(ids.cluster_id == 0xcdf818194e3a8c32ULL);
+            assert_int_equal(bootstrap.count, 1);
+            assert_true(bootstrap.own->id == 0x8e9e05c52164694dULL);
+            assert_true(bootstrap.cluster_id == 0xcdf818194e3a8c32ULL);
         }
+        bootstrap_deinit(&bootstrap);
         free(error);
         done(&r);
     }
+}
+
+/* All first members must write the same first entry, in whatever order their command lines name them. */
+static void test_bootstrap_of_several(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "--name=a --initial-advertise-peer-urls=http://10.0.0.1:1,http://10.0.0.2:1 "
+        "--initial-cluster="
+        "a=http://10.0.0.1:1,b=http://10.0.0.3:1,a=http://10.0.0.2:1,c=http://10.0.0.4:1",
+        "--name=c --initial-advertise-peer-urls=http://10.0.0.4:1 --initial-cluster="
+        "c=http://10.0.0.4:1,b=http://10.0.0.3:1,a=http://10.0.0.2:1,a=http://10.0.0.1:1",
+        "--name=c --initial-advertise-peer-urls=http://10.0.0.4:1 --initial-cluster-token=other "
+        "--initial-cluster=c=http://10.0.0.4:1,b=http://10.0.0.3:1,a=http://10.0.0.2:1,"
+        "a=http://10.0.0.1:1",
+    };
+    bootstrap_t parsed[3];
+    bytes_t *encoded[3];
+    for (size_t i = 0; i < 3; i++) {
+        result_of_t r = run(lines[i], "");
+        assert_int_equal(r.code, 0);
+        assert_null(options_bootstrap(&r.options, &parsed[i]));
+        assert_int_equal(parsed[i].count, 3);
+        encoded[i] = bootstrap_configuration(&parsed[i]);
+        done(&r);
+    }
+    assert_string_equal(parsed[0].own->name, "a");
+    assert_string_equal(parsed[1].own->name, "c");
+    assert_true(parsed[0].cluster_id == parsed[1].cluster_id);
+    assert_true(slice_equal(bytes_slice(encoded[0]), bytes_slice(encoded[1])));
+    /* The token makes it another cluster. */
+    assert_false(parsed[0].cluster_id == parsed[2].cluster_id);
+    assert_false(parsed[1].own->id == parsed[2].own->id);
+    size_t count = 0;
+    const char **others = bootstrap_other_urls(&parsed[1], &count);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_not_equal(others[i], "http://10.0.0.4:1");
+    }
+    free(others);
+    configuration_t configuration = {0};
+    assert_int_equal(configuration_decode(&configuration, bytes_slice(encoded[0])), 0);
+    assert_int_equal(configuration_voters(&configuration), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(configuration.members[i].id == parsed[0].members[i].id);
+    }
+    configuration_deinit(&configuration);
+    for (size_t i = 0; i < 3; i++) {
+        bytes_unref(&encoded[i]);
+        bootstrap_deinit(&parsed[i]);
+    }
+}
+
+static void test_bootstrap_is_bounded(void **state)
+{
+    (void)state;
+    buf_t line = {0};
+    buf_append(&line, "--initial-cluster=default=http://localhost:2380", 47);
+    for (int i = 0; i < 1000; i++) {
+        char *pair = xasprintf(",m%d=http://localhost:%d", i, 3000 + i);
+        buf_append(&line, pair, strlen(pair));
+        free(pair);
+    }
+    buf_byte(&line, '\0');
+    result_of_t r = run((const char *)line.data, "");
+    bootstrap_t bootstrap;
+    char *error = options_bootstrap(&r.options, &bootstrap);
+    assert_string_equal(error, "--initial-cluster names more than 64 members");
+    free(error);
+    bootstrap_deinit(&bootstrap);
+    done(&r);
+    buf_deinit(&line);
 }
 
 static void test_help_names_every_flag(void **state)
@@ -660,6 +745,8 @@ int main(void)
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_bootstrap),
+        cmocka_unit_test(test_bootstrap_of_several),
+        cmocka_unit_test(test_bootstrap_is_bounded),
         cmocka_unit_test(test_help_names_every_flag),
         cmocka_unit_test(test_documentation_names_every_flag),
     };
