@@ -105,7 +105,9 @@ typedef struct {
     uint64_t index, term;
     int64_t revision;
     uint64_t commit; /* highest commit index the applier has heard of */
-} msg_applied_t;     /* APPLIED, FLUSH and FLUSHED (index only) */
+    uint64_t
+        members_index; /* APPLIED: of the last entry that changed what the store knows of members */
+} msg_applied_t;       /* APPLIED, FLUSH and FLUSHED (index only) */
 typedef struct {
     shared_t *store;
     uint64_t index;

@@ -243,6 +243,7 @@ static void send_applied(const applier_t *self, actor_id_t to, outbox_t *out)
         .term = head->term,
         .revision = head->revision,
         .commit = self->commit,
+        .members_index = self->members_index,
     };
     outbox_put(out, to, &msg);
 }

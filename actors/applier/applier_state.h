@@ -41,6 +41,7 @@ struct applier {
     bytes_t *published;     /* what peer was told last of who has published itself */
     bool members_changed;   /* it may have to be told again */
     msg_snap_t installed;   /* store in force, not everybody has it yet; index 0 = none */
+    uint64_t members_index; /* of the last entry that changed them in this run */
     /* What waits: whole messages, in order. */
     burst_t *bursts;
     size_t burst_count, burst_capacity;
@@ -80,8 +81,8 @@ int apply_lease_grant(applier_t *self, slice_t request, answer_t *answer);
 int apply_lease_revoke(applier_t *self, slice_t request, answer_t *answer);
 int apply_cluster_version(applier_t *self, slice_t request);
 int apply_member_attributes(applier_t *self, slice_t request);
-/* A configuration entry's payload. */
-int apply_configuration(applier_t *self, slice_t encoded);
+/* A configuration entry's payload. *asked: who waits for the change. */
+int apply_configuration(applier_t *self, slice_t encoded, envelope_t *asked);
 /* Before the first entry of a new store: the members it starts with. */
 int apply_first_members(applier_t *self);
 

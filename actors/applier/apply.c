@@ -68,6 +68,32 @@ static void add_result(applier_t *self, const envelope_t *envelope, answer_t *an
     self->results[self->result_count++] = result;
 }
 
+static answer_t *begin_answer(applier_t *self, const envelope_t *asked)
+{
+    answer_t *answer = &self->answer;
+    answer->wanted = self->restore.phase == RESTORE_SERVING && asked->origin == self->cfg.origin;
+    answer->error = API_NONE;
+    answer->until_compacted = false;
+    buf_clear(&answer->body);
+    return answer;
+}
+
+/* The answer is empty: the gateway lists the members itself. */
+static int apply_change_of_members(applier_t *self, const entry_t *entry)
+{
+    envelope_t asked = {0};
+    int rc = apply_configuration(self, bytes_slice(entry->payload), &asked);
+    if (rc) {
+        return rc;
+    }
+    mvcc_entry_end(self->mvcc);
+    answer_t *answer = begin_answer(self, &asked);
+    if (answer->wanted) {
+        add_result(self, &asked, answer);
+    }
+    return 0;
+}
+
 static int apply_normal(applier_t *self, const entry_t *entry)
 {
     slice_t payload = bytes_slice(entry->payload);
@@ -79,11 +105,7 @@ static int apply_normal(applier_t *self, const entry_t *entry)
     if (envelope_decode(payload, &envelope)) {
         return APPLY_MALFORMED;
     }
-    answer_t *answer = &self->answer;
-    answer->wanted = self->restore.phase == RESTORE_SERVING && envelope.origin == self->cfg.origin;
-    answer->error = API_NONE;
-    answer->until_compacted = false;
-    buf_clear(&answer->body);
+    answer_t *answer = begin_answer(self, &envelope);
     int rc = apply_operation(self, &envelope, answer);
     if (rc) {
         return rc;
@@ -100,13 +122,9 @@ bool apply_entry(applier_t *self, const entry_t *entry, outbox_t *out)
 {
     mvcc_entry_begin(self->mvcc, entry->index, entry->term);
     int rc = apply_first_members(self);
-    if (rc == 0 && entry->type == ENTRY_CONFIGURATION) {
-        rc = apply_configuration(self, bytes_slice(entry->payload));
-        if (rc == 0) {
-            mvcc_entry_end(self->mvcc);
-        }
-    } else if (rc == 0) {
-        rc = apply_normal(self, entry);
+    if (rc == 0) {
+        rc = entry->type == ENTRY_CONFIGURATION ? apply_change_of_members(self, entry)
+                                                : apply_normal(self, entry);
     }
     if (rc > 0) {
         self->failed = true;

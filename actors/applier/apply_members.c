@@ -25,6 +25,7 @@ static Quoral__Configuration *decode(slice_t encoded)
 
 static int store(applier_t *self, const Quoral__Configuration *members)
 {
+    self->members_index = mvcc_current(self->mvcc)->applied_index + 1; /* of the open entry */
     buf_t encoded = {0};
     size_t len = quoral__configuration__get_packed_size(members);
     buf_advance(&encoded, quoral__configuration__pack(members, buf_reserve(&encoded, len)));
@@ -76,12 +77,22 @@ static void keep_attributes(Quoral__Configuration *members, Quoral__Configuratio
     }
 }
 
-int apply_configuration(applier_t *self, slice_t encoded)
+/* Who waited for a change is not part of what members have in common: one that joins begins with a
+ * configuration that it did not see being made. */
+static void forget_who_asked(Quoral__Configuration *members)
+{
+    members->origin = 0;
+    members->request_id = 0;
+}
+
+int apply_configuration(applier_t *self, slice_t encoded, envelope_t *asked)
 {
     Quoral__Configuration *members = decode(encoded);
     if (!members) {
         return APPLY_MALFORMED;
     }
+    *asked = (envelope_t){.origin = members->origin, .request_id = members->request_id};
+    forget_who_asked(members);
     Quoral__Configuration *old = NULL;
     int rc = load(self, &old);
     if (old) {
@@ -100,13 +111,17 @@ int apply_first_members(applier_t *self)
     if (!self->configuration) {
         return 0;
     }
-    slice_t encoded = bytes_slice(self->configuration);
     kv_value_t value = {0};
     int rc = mvcc_meta_get(mvcc_reader(self->mvcc), MVCC_META_MEMBERS, &value);
     if (rc == 0) {
         kv_value_deinit(&value);
     } else if (rc == KV_ABSENT) {
-        rc = mvcc_meta_put(self->mvcc, MVCC_META_MEMBERS, encoded);
+        Quoral__Configuration *members = decode(bytes_slice(self->configuration));
+        if (members) {
+            forget_who_asked(members);
+        }
+        rc = members ? store(self, members) : APPLY_MALFORMED;
+        quoral__configuration__free_unpacked(members, NULL);
     }
     bytes_unref(&self->configuration);
     return rc;

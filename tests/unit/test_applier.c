@@ -258,7 +258,7 @@ static Quoral__Configuration *members_of(applier_rig_t *rig)
     return members;
 }
 
-static bytes_t *configuration(size_t count)
+static bytes_t *configuration_of(size_t count, uint64_t origin, uint64_t request_id)
 {
     Quoral__ConfigurationMember items[3];
     Quoral__ConfigurationMember *list[3];
@@ -270,10 +270,17 @@ static bytes_t *configuration(size_t count)
     Quoral__Configuration all = QUORAL__CONFIGURATION__INIT;
     all.members = list;
     all.n_members = count;
+    all.origin = origin;
+    all.request_id = request_id;
     uint8_t *room = NULL;
     bytes_t *bytes = bytes_alloc(quoral__configuration__get_packed_size(&all), &room);
     quoral__configuration__pack(&all, room);
     return bytes;
+}
+
+static bytes_t *configuration(size_t count)
+{
+    return configuration_of(count, 0, 0);
 }
 
 static void members_keep_what_they_have_published(void **state)
@@ -356,6 +363,75 @@ static void peer_hears_who_has_published(void **state)
     rig_destroy(&rig);
 }
 
+/* The next message to the gateway, which must be of this kind. */
+static msg_t *expect_for_gateway(applier_rig_t *rig, msg_kind_t kind)
+{
+    actor_id_t to;
+    msg_t *msg = core_test_take(&rig->test, &to);
+    while (msg && to != ACTOR_GRPC_GATEWAY) {
+        msg_free(&msg);
+        msg = core_test_take(&rig->test, &to);
+    }
+    assert_non_null(msg);
+    assert_string_equal(msg_kind_name(msg->kind), msg_kind_name(kind));
+    return msg;
+}
+
+static void who_asked_for_a_change_of_members_is_answered(void **state)
+{
+    (void)state;
+    applier_rig_t *rig = rig_new_stopped();
+    bytes_t *first = configuration_of(1, RIG_ORIGIN, 5); /* as another member's log may begin */
+    rig_start(rig, 0, 1000, first);
+    core_test_flush(&rig->test);
+    rig_drain(rig);
+    rig_add_put(rig, "a", "1");
+    rig_send(rig);
+    rig_drain(rig);
+    Quoral__Configuration *members = members_of(rig);
+    assert_true(members->origin == 0 && members->request_id == 0);
+    quoral__configuration__free_unpacked(members, NULL);
+
+    static const uint64_t origins[] = {RIG_ORIGIN, RIG_ORIGIN + 1, 0};
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        bytes_t *changed = configuration_of(2, origins[i], 77);
+        rig_add_entry(rig, ENTRY_CONFIGURATION, bytes_slice(changed));
+        rig_send(rig);
+        msg_t *msg = expect_for_gateway(rig, MSG_APPLIED);
+        assert_int_equal(msg->u.applied.members_index, rig->index);
+        assert_int_equal(msg->u.applied.index, rig->index);
+        msg_free(&msg);
+        if (origins[i] == RIG_ORIGIN) {
+            msg = expect_for_gateway(rig, MSG_RESULT);
+            assert_int_equal(msg->u.result.count, 1);
+            assert_int_equal(msg->u.result.items[0].req_id, 77);
+            assert_int_equal(msg->u.result.items[0].error, API_NONE);
+            assert_int_equal(msg->u.result.items[0].revision, 2);
+            assert_null(msg->u.result.items[0].body);
+            msg_free(&msg);
+        } else {
+            actor_id_t to;
+            while ((msg = core_test_take(&rig->test, &to))) {
+                assert_true(to != ACTOR_GRPC_GATEWAY);
+                msg_free(&msg);
+            }
+        }
+        members = members_of(rig);
+        assert_int_equal(members->n_members, 2);
+        assert_true(members->origin == 0 && members->request_id == 0);
+        quoral__configuration__free_unpacked(members, NULL);
+        rig_drain(rig);
+        bytes_unref(&changed);
+    }
+    rig_add_put(rig, "a", "2");
+    rig_send(rig);
+    msg_t *msg = expect_for_gateway(rig, MSG_APPLIED);
+    assert_int_equal(msg->u.applied.members_index, rig->index - 1);
+    msg_free(&msg);
+    bytes_unref(&first);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +444,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_applied_is_fatal),
         cmocka_unit_test(members_keep_what_they_have_published),
         cmocka_unit_test(peer_hears_who_has_published),
+        cmocka_unit_test(who_asked_for_a_change_of_members_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
