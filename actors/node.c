@@ -374,6 +374,8 @@ static api_t *make_api(node_t *self)
         .progress_notify_us = options->progress_notify_us,
         .handling_times = options->metrics_extensive,
         .lease_ttl_min_s = lease_ttl_min_s(options),
+        .strict_reconfig = options->strict_reconfig,
+        .unix_offset_us = clock_unix_us() - clock_monotonic_us(),
         .seed = clock_random_seed(),
     };
     api_sink_t sink = calls_sink(self->calls);

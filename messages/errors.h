@@ -73,7 +73,9 @@ typedef enum {
     X(DEADLINE_EXCEEDED,    GRPC_DEADLINE_EXCEEDED,   "context deadline exceeded") \
     X(STREAM_SORT,          GRPC_UNIMPLEMENTED,       "RangeStream does not support custom sort orders") \
     X(STREAM_FILTER,        GRPC_UNIMPLEMENTED,       "RangeStream does not support revision filters") \
-    X(BUSY,                 GRPC_RESOURCE_EXHAUSTED,  "etcdserver: answers under construction exceed their memory budget")
+    X(BUSY,                 GRPC_RESOURCE_EXHAUSTED,  "etcdserver: answers under construction exceed their memory budget") \
+    X(TIMEOUT_LEADER_TRANSFER, GRPC_UNKNOWN, \
+      "etcdserver: request timed out, leader transfer took too long")
 /* clang-format on */
 
 typedef enum {

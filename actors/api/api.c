@@ -66,6 +66,10 @@ static const api_handler_t handlers[METHOD_COUNT] = {
     [METHOD_LEASE_TIME_TO_LIVE] = api_on_lease_time_to_live,
     [METHOD_LEASE_LEASES] = api_on_lease_leases,
     [METHOD_MEMBER_LIST] = api_on_member_list,
+    [METHOD_MEMBER_ADD] = api_on_member_add,
+    [METHOD_MEMBER_REMOVE] = api_on_member_remove,
+    [METHOD_MEMBER_UPDATE] = api_on_member_update,
+    [METHOD_MEMBER_PROMOTE] = api_on_member_promote,
     [METHOD_STATUS] = api_on_status,
     [METHOD_ALARM] = api_on_alarm,
     [METHOD_HEALTH_CHECK] = api_on_health_check,
@@ -197,32 +201,27 @@ void api_broken(api_t *self, int error)
                  self->store ? kv_error(shared_object(self->store)) : "");
 }
 
+/* Members that do not vote answer little (contract section 1); probes of the gateway are not bound by it. */
+static bool is_kept_from(const api_t *self, const api_call_t *info)
+{
+    bool is_served = info->method == METHOD_STATUS ||
+                     info->method == METHOD_RANGE; /* a serializable one: looked at later */
+    return self->members.is_learner && !is_served && !(info->flags & CALL_UNCOUNTED);
+}
+
 /* Why a call may not even begin; API_NONE = it may. */
 static api_error_t check_begin(const api_t *self, const api_call_t *info)
 {
     if (self->stop_due_us != DEADLINE_NONE) {
         return API_STOPPED;
     }
+    if (is_kept_from(self, info)) {
+        return API_NOT_SUPPORTED_FOR_LEARNER;
+    }
     if ((info->flags & CALL_REQUIRE_LEADER) && self->role.leader == 0) {
         return API_NO_LEADER;
     }
     return self->call_count >= LIMIT_CALLS ? API_TOO_MANY_REQUESTS : API_NONE;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-void api_set_timeout(api_t *self, call_t *call, uint64_t since_us)
-{
-    uint64_t due_us = since_us + self->cfg.request_timeout_us;
-    call_heap_set(&self->heap, call, min_u64(call->client_due_us, due_us));
-}
-
-void api_clear_timeout(api_t *self, call_t *call)
-{
-    call_heap_set(&self->heap, call, call->client_due_us);
 }
 
 static bool takes_one_message(method_t method)
@@ -319,32 +318,6 @@ void api_call_sent(api_t *self, uint64_t id, size_t bytes)
     }
 }
 
-/* ---- deadlines ---- */
-
-/* Which of the timeouts etcd tells apart (contract section 10): the leader was lost around the time
- * of the request, or not. */
-static api_error_t timeout_error(const api_t *self, const call_t *call)
-{
-    uint64_t window_us = 2 * self->election_timeout_us;
-    uint64_t lost_us = self->leader_since_us > window_us ? self->leader_since_us - window_us : 0;
-    bool around_election = call->started_us > lost_us && call->started_us < self->leader_since_us;
-    return around_election ? API_TIMEOUT_LEADER_FAIL : API_TIMEOUT;
-}
-
-static void expire_calls(api_t *self)
-{
-    call_t *call = NULL;
-    const call_list_t *slow = NULL;
-    while ((call = call_heap_first(&self->heap)) && call->due_us <= self->now_us) {
-        bool by_client = call->client_due_us <= self->now_us;
-        if (!by_client && call->list != slow && api_waits_for_read_index(self, call)) {
-            slow = call->list; /* those that wait together count once */
-            metrics_add(self->metrics, METRIC_READ_INDEXES_SLOW, 1);
-        }
-        api_fail(self, call, by_client ? API_DEADLINE_EXCEEDED : timeout_error(self, call));
-    }
-}
-
 /* ---- other actors ---- */
 
 /* Ends the calls that would never end by themselves and have one of these flags; 0 = all of them. */
@@ -384,6 +357,7 @@ static void on_restored(api_t *self, msg_restored_t *restored)
     view_unref(&self->view);
     self->revision = restored->revision;
     self->publish.done = false;
+    self->members.is_stale = true;
     api_publish_check(self);
     api_on_applied(self, restored->index);
 }
@@ -397,6 +371,7 @@ static void on_applied(api_t *self, const msg_applied_t *applied)
         self->commit_index = applied->commit;
     }
     api_on_applied(self, applied->index);
+    api_members_changed(self, applied->members_index);
     if (!self->publish.done) {
         api_publish_check(self);
     }
@@ -424,7 +399,7 @@ static void on_message(api_t *self, msg_t *msg)
     case MSG_READ_FAIL: api_on_read_fail(self, &msg->u.read); break;
     case MSG_LEASE_ANSWER: api_on_lease_answer(self, &msg->u.lease_answer); break;
     case MSG_WATCH_OUT: api_on_watch_out(self, &msg->u.watch_out); break;
-    case MSG_PEER_STATUS: break; /* no request depends on it */
+    case MSG_PEER_STATUS: api_on_peer_status(self, &msg->u.peer_status); break;
     default: assert(!"a message this actor has no edge for");
     }
 }
@@ -460,9 +435,10 @@ static void end_leaderless(api_t *self)
 
 static void end_of_turn(api_t *self)
 {
-    expire_calls(self);
+    api_expire_calls(self);
     end_leaderless(self);
     self->again_us = self->now_us < self->again_us ? self->again_us : 0;
+    api_refresh_members(self);
     api_flush_publish(self);
     api_flush_proposals(self);
     api_run_reads(self);
@@ -493,11 +469,11 @@ static uint64_t deadline(const void *state)
     }
     const call_t *first = call_heap_first(&self->heap);
     uint64_t due_us = first ? first->due_us : DEADLINE_NONE;
-    due_us = min_u64(due_us, self->leaderless_due_us);
-    due_us = min_u64(due_us, api_again_deadline(self));
-    due_us = min_u64(due_us, api_lease_deadline(self));
-    due_us = min_u64(due_us, api_publish_deadline(self));
-    return self->stopped ? due_us : min_u64(due_us, self->stop_due_us);
+    due_us = api_min(due_us, self->leaderless_due_us);
+    due_us = api_min(due_us, api_again_deadline(self));
+    due_us = api_min(due_us, api_lease_deadline(self));
+    due_us = api_min(due_us, api_publish_deadline(self));
+    return self->stopped ? due_us : api_min(due_us, self->stop_due_us);
 }
 
 static void destroy_calls(api_t *self)
@@ -530,6 +506,7 @@ static void destroy(void **self_p)
     }
     free(self->proposals);
     bytes_unref(&self->publish.request.proposal);
+    api_members_deinit(self);
     buf_deinit(&self->range_spare);
     id_map_deinit(&self->calls);
     id_map_deinit(&self->requests);
@@ -553,6 +530,7 @@ api_status_t api_status(const api_t *self)
         .leader = self->role.leader,
         .term = self->role.term,
         .role = self->role.role,
+        .is_learner = self->members.is_learner,
         .revision = self->revision,
         .applied_index = self->applied_index,
         .commit_index = self->commit_index,

@@ -38,7 +38,10 @@ typedef struct {
     uint64_t progress_notify_us; /* --watch-progress-notify-interval */
     bool handling_times;         /* --metrics=extensive */
     int64_t lease_ttl_min_s;
-    uint64_t seed; /* for lease ids */
+    bool strict_reconfig; /* --strict-reconfig-check */
+    uint64_t
+        unix_offset_us; /* what makes wall-clock time of a step's time: ids of members that are added */
+    uint64_t seed;      /* for lease ids */
 } api_cfg_t;
 
 api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics);
@@ -72,6 +75,7 @@ typedef struct {
     uint64_t leader; /* 0 = none */
     uint64_t term;
     role_t role;
+    bool is_learner;
     int64_t revision;
     uint64_t applied_index, commit_index;
     int64_t compacted;

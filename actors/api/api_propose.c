@@ -45,7 +45,9 @@ static void queue_proposal(api_t *self, const call_t *call)
                             sizeof *self->proposals);
     self->proposal_bytes += bytes_len(call->proposal);
     self->proposals[self->proposal_count++] =
-        (proposal_t){.req_id = call->request_id, .payload = bytes_ref(call->proposal)};
+        (proposal_t){.req_id = call->request_id,
+                     .payload = bytes_ref(call->proposal),
+                     .type = call->is_change ? ENTRY_CONFIGURATION : ENTRY_NORMAL};
 }
 
 static void measure(const api_t *self, call_t *call, uint32_t field)
@@ -95,6 +97,13 @@ void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request
 {
     make_proposal(self, owner, field, request);
     queue_proposal(self, owner);
+}
+
+void api_propose_change(api_t *self, call_t *call, bytes_t **change_p)
+{
+    call->proposal = bytes_take(change_p);
+    call->is_change = true;
+    queue_proposal(self, call);
 }
 
 void api_drop_proposal(api_t *self, call_t *call)
@@ -224,6 +233,11 @@ void api_on_result(api_t *self, msg_result_t *result)
         bytes_unref(&call->proposal);
         if (item->error || call == &self->publish.request) {
             settle(self, call, item->error);
+            continue;
+        }
+        if (call->is_change) {
+            api_request_settled(self, call);
+            api_read_soon(self, call, true); /* applied here, it is in the next view */
             continue;
         }
         bytes_t *answer =

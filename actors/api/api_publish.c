@@ -1,6 +1,7 @@
-/* Publication: the member's name and client URLs go through the log, so that every member knows them;
- * the leader also sets the cluster's version. Only then does the member say that it serves.
- * One proposal at a time; again only after the request timeout, or when it was refused. */
+/* Publication: the member's name and client URLs go through the log, so that every member knows them, those
+ * of a learner, too; the leader also sets the cluster's version. Only then does the member say that it
+ * serves. One proposal at a time; again only after the request timeout, or when it was refused. A store
+ * that comes from another member may show that it was applied without a result for us. */
 #include "actors/api/api_cluster.h"
 
 #include <assert.h>
@@ -85,6 +86,9 @@ static int version_is_set(const kv_reader_t *reader, bool *same)
 static bool may_propose(api_t *self, uint64_t *next_us)
 {
     publish_t *publish = &self->publish;
+    if (publish->request.request_id) {
+        return false;
+    }
     if (self->now_us < *next_us) {
         publish->check = true;
         publish->retry_us = *next_us;
@@ -104,25 +108,33 @@ static void announce(api_t *self)
     }
 }
 
+/* Nobody waits for its result any more. */
+static void end_request(api_t *self, bool success)
+{
+    call_t *request = &self->publish.request;
+    if (request->request_id) {
+        api_measured(self, request, success);
+        if (success) {
+            bytes_unref(&request->proposal);
+        }
+        api_request_settled(self, request);
+    }
+}
+
 static void look(api_t *self)
 {
-    Quoral__Configuration *members = NULL;
     bool version_set = false;
     int rc = api_refresh_view(self);
-    if (rc == 0) {
-        rc = members_read(&members, self->view->reader);
-    }
     if (rc == 0) {
         rc = version_is_set(self->view->reader, &version_set);
     }
     if (rc < 0) {
-        members_free(&members);
         api_broken(self, rc);
         return;
     }
     publish_t *publish = &self->publish;
-    publish->published = is_published(self, members_find(members, self->cfg.member_id));
-    members_free(&members);
+    const Quoral__Configuration *members = self->members.applied;
+    publish->published = members && is_published(self, members_find(members, self->cfg.member_id));
     if (!publish->published) {
         if (may_propose(self, &publish->attributes_next_us)) {
             propose_attributes(self);
@@ -134,6 +146,7 @@ static void look(api_t *self)
     } else {
         publish->done = true;
         announce(self);
+        end_request(self, true);
     }
 }
 
@@ -153,12 +166,8 @@ void api_flush_publish(api_t *self)
     if (!self->store || self->role.leader == 0 || self->stop_due_us != DEADLINE_NONE) {
         return;
     }
-    if (publish->request.request_id) {
-        if (self->now_us < publish->due_us) {
-            return;
-        }
-        api_request_settled(self, &publish->request);
-        api_measured(self, &publish->request, false);
+    if (publish->request.request_id && self->now_us >= publish->due_us) {
+        end_request(self, false);
         api_publish_settled(self, false);
     }
     if (publish->check && !publish->done && self->now_us >= publish->retry_us) {
@@ -173,8 +182,6 @@ uint64_t api_publish_deadline(const api_t *self)
     if (!self->store || self->role.leader == 0 || publish->done) {
         return DEADLINE_NONE;
     }
-    if (publish->request.request_id) {
-        return publish->due_us;
-    }
-    return publish->check ? publish->retry_us : DEADLINE_NONE;
+    uint64_t retry_us = publish->check ? publish->retry_us : DEADLINE_NONE;
+    return publish->request.request_id ? api_min(publish->due_us, retry_us) : retry_us;
 }

@@ -189,6 +189,11 @@ void api_on_range(api_t *self, call_t *call, bytes_t **message_p)
         api_fail_decode(self, call);
         return;
     }
+    bool is_probe = call->flags & CALL_UNCOUNTED;
+    if (self->members.is_learner && !call->range.serializable && !is_probe) {
+        api_fail(self, call, API_NOT_SUPPORTED_FOR_LEARNER);
+        return;
+    }
     api_error_t error = api_check_range(&call->range);
     if (error) {
         api_fail(self, call, error);

@@ -153,7 +153,11 @@ static void start_read(api_t *self, call_t *call)
     case METHOD_TXN: api_txn_start(self, call); break;
     case METHOD_LEASE_TIME_TO_LIVE:
     case METHOD_LEASE_LEASES: api_lease_read(self, call); break;
-    case METHOD_MEMBER_LIST: api_member_list_read(self, call); break;
+    case METHOD_MEMBER_LIST:
+    case METHOD_MEMBER_ADD:
+    case METHOD_MEMBER_REMOVE:
+    case METHOD_MEMBER_UPDATE:
+    case METHOD_MEMBER_PROMOTE: api_member_list_read(self, call); break;
     case METHOD_STATUS: api_status_read(self, call); break;
     case METHOD_ALARM: api_alarm_read(self, call); break;
     default: assert(!"a method that reads");

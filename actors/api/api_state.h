@@ -1,6 +1,7 @@
 /* api_state: the inside of api, shared by its own files (api_*.c) only. Pure.
  *
- *   api.c            life, calls, turns, deadlines
+ *   api.c            life, calls, turns
+ *   api_timeout.c    deadlines
  *   api_propose.c    proposals and their results
  *   api_kv.c         writes: validation
  *   api_read.c       read indexes, views of the store, whose turn it is to read
@@ -8,12 +9,15 @@
  *   api_txn.c        Txn; api_txn_check.c, api_txn_writes.c: what may be proposed; api_compare.c
  *   api_watch.c      watch streams
  *   api_lease.c      leases
- *   api_cluster.c    MemberList; api_status.c: Status and health; api_publish.c: the member's own
+ *   api_members.c    who belongs to the cluster and can be reached; api_cluster.c: changes of that
+ *   api_status.c: Status and health; api_publish.c: the member's own
  *
  * A turn: the framing calls api_call_*, other actors' messages come through step; then the step
  * without a message ends the turn and does what several requests can share: one PROPOSE, one READ,
  * one view for all reads that have become possible, a bounded amount of range work. */
 #pragma once
+
+#include <membership.pb-c.h>
 
 #include "actors/api/call.h"
 #include "actors/api/header.h"
@@ -59,6 +63,22 @@ typedef struct {
     size_t count, capacity;
     uint64_t retry_us; /* not before; 0 = at once */
 } lease_asks_t;
+
+/* Another member, as peer reports it. */
+typedef struct {
+    uint64_t id;
+    uint64_t since_us; /* it can be reached; 0 = it can't */
+} reachable_t;
+
+/* The members as applied, and whom of them this one reaches. */
+typedef struct {
+    Quoral__Configuration *applied; /* NULL = not known yet */
+    uint64_t index;                 /* APPLIED.members_index that this is from */
+    bool is_stale;
+    bool is_learner; /* this member */
+    reachable_t others[LIMIT_MEMBERS];
+    size_t other_count;
+} members_t;
 
 /* Making this member known through the log. */
 typedef struct {
@@ -125,6 +145,7 @@ struct api {
     call_list_t watch_consumed; /* streams with consumed bytes to report */
     size_t watcher_count;
     lease_asks_t lease_asks;
+    members_t members;
     publish_t publish;
     call_list_t health_watchers;
     uint64_t health_told;
@@ -139,10 +160,6 @@ void api_send(api_t *self, call_t *call, bytes_t **message_p);
 void api_finish(api_t *self, call_t *call, grpc_code_t code, const char *text);
 void api_fail(api_t *self, call_t *call, api_error_t error);
 void api_fail_decode(api_t *self, call_t *call);
-/* The call ends with a timeout when it has not been answered a request timeout after `since_us`. */
-void api_set_timeout(api_t *self, call_t *call, uint64_t since_us);
-/* From now on only the client's own deadline ends it. */
-void api_clear_timeout(api_t *self, call_t *call);
 /* Gives the call an id that others answer to. */
 uint64_t api_request_id(api_t *self, call_t *call);
 /* From now on the call's duration is measured, for the histogram and its failures; until it ends, or
@@ -151,6 +168,18 @@ void api_measure(const api_t *self, call_t *call, histogram_t id);
 void api_measured(api_t *self, call_t *call, bool success);
 /* The store or what is read from it is broken: the node stops. Only during a step. */
 void api_broken(api_t *self, int error);
+
+/* ---- api_timeout.c ---- */
+static inline uint64_t api_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+/* End of a turn: ends the calls whose time is over. */
+void api_expire_calls(api_t *self);
+/* The call ends with a timeout when it has not been answered a request timeout after `since_us`. */
+void api_set_timeout(api_t *self, call_t *call, uint64_t since_us);
+/* From now on only the client's own deadline ends it. */
+void api_clear_timeout(api_t *self, call_t *call);
 
 /* ---- handlers: one request message of a call. They take what they keep. ---- */
 typedef void (*api_handler_t)(api_t *self, call_t *call, bytes_t **message_p);
@@ -170,6 +199,8 @@ api_error_t api_check_put(const put_request_t *put);
 void api_propose(api_t *self, call_t *call, uint32_t field, slice_t request);
 /* The same for a proposal of the member itself; `owner` is not a call, only its request counts. */
 void api_propose_own(api_t *self, call_t *owner, uint32_t field, slice_t request);
+/* A change of the members; takes the payload, which names the call's request id. */
+void api_propose_change(api_t *self, call_t *call, bytes_t **change_p);
 void api_flush_proposals(api_t *self);
 void api_on_result(api_t *self, msg_result_t *result);
 /* REJECTED or UNKNOWN. */

@@ -35,7 +35,9 @@ struct call {
     call_list_t *list;
     call_t *prev, *next;
     uint64_t request_id; /* of its proposal or lease question, 0 = none */
-    bytes_t *proposal;   /* its entry's payload, until it is settled */
+    bytes_t *proposal;   /* its payload, until it is settled */
+    bool is_change;      /* of the members: its payload is a quoral.MembershipChange */
+    uint64_t member_id;  /* whom it is about */
     uint64_t read_index; /* reads run on a store that has applied it */
     bytes_t *request;    /* what `range` points into */
     range_request_t range;

@@ -1,6 +1,6 @@
 #include "actors/api/decode.h"
 
-#include "messages/limits.h"
+#include "messages/json.h"
 #include "messages/wire.h"
 
 typedef enum {
@@ -229,6 +229,66 @@ int decode_member_list(slice_t in, bool *linearizable)
     int rc = DECODE(in, fields, &out);
     *linearizable = out.linearizable;
     return rc;
+}
+
+int decode_number(slice_t in, uint64_t *out)
+{
+    static const field_t fields[] = {[1] = {FIELD_INT64, 0}};
+    int64_t number = 0;
+    int rc = DECODE(in, fields, &number);
+    *out = (uint64_t)number;
+    return rc;
+}
+
+/* What is declared as a string has to be one. */
+static bool is_utf8(slice_t text)
+{
+    while (text.len) {
+        size_t len = utf8_length(text);
+        if (len == 0) {
+            return false;
+        }
+        text = slice(text.data + len, text.len - len);
+    }
+    return true;
+}
+
+/* The texts of the repeated string field `number`. */
+static int decode_urls(slice_t in, uint32_t number, member_request_t *out)
+{
+    wire_field_t field;
+    int rc = 0;
+    while ((rc = wire_next(&in, &field)) == 0) {
+        if (field.number != number || field.type != 2) {
+            continue;
+        }
+        if (!is_utf8(field.data)) {
+            return DECODE_MALFORMED;
+        }
+        if (out->url_count < LIMIT_URLS) {
+            out->urls[out->url_count] = field.data;
+        }
+        out->url_count++;
+    }
+    return rc == WIRE_END ? 0 : DECODE_MALFORMED;
+}
+
+int decode_member_add(slice_t in, member_request_t *out)
+{
+    static const field_t fields[] = {[2] = FIELD(BOOL, member_request_t, is_learner)};
+    out->id = 0;
+    out->url_count = 0;
+    out->is_learner = false;
+    int rc = DECODE(in, fields, out);
+    return rc ? rc : decode_urls(in, 1, out);
+}
+
+int decode_member_update(slice_t in, member_request_t *out)
+{
+    out->url_count = 0;
+    out->is_learner = false;
+    int rc = decode_number(in, &out->id);
+    return rc ? rc : decode_urls(in, 2, out);
 }
 
 int decode_health(slice_t in, slice_t *service)

@@ -6,6 +6,7 @@
 
 #include <etcd/rpc.pb-c.h>
 
+#include "messages/limits.h"
 #include "messages/slice.h"
 #include "store/mvcc.h"
 
@@ -64,6 +65,13 @@ typedef struct {
     int64_t cancel_id;
 } watch_request_t;
 
+typedef struct {
+    uint64_t id;
+    slice_t urls[LIMIT_URLS];
+    size_t url_count; /* above LIMIT_URLS: only the first ones are there */
+    bool is_learner;
+} member_request_t; /* MemberAdd: no id; MemberUpdate */
+
 /* All: 0 or DECODE_MALFORMED. *out is overwritten. As in protobuf everywhere, unknown fields, and
  * known ones of another wire type, are skipped. */
 int decode_range(slice_t in, range_request_t *out) __attribute__((warn_unused_result));
@@ -76,6 +84,10 @@ int decode_lease(slice_t in, lease_request_t *out) __attribute__((warn_unused_re
 int decode_watch(slice_t in, watch_request_t *out) __attribute__((warn_unused_result));
 int decode_alarm(slice_t in, alarm_request_t *out) __attribute__((warn_unused_result));
 int decode_member_list(slice_t in, bool *linearizable) __attribute__((warn_unused_result));
+int decode_member_add(slice_t in, member_request_t *out) __attribute__((warn_unused_result));
+int decode_member_update(slice_t in, member_request_t *out) __attribute__((warn_unused_result));
+/* Messages of one number: MemberRemove, MemberPromote, MoveLeader, HashKV. */
+int decode_number(slice_t in, uint64_t *out) __attribute__((warn_unused_result));
 int decode_health(slice_t in, slice_t *service) __attribute__((warn_unused_result));
 int decode_empty(slice_t in) __attribute__((warn_unused_result)); /* a message without fields */
 

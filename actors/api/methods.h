@@ -19,6 +19,10 @@ typedef enum { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM 
     X(LEASE_TIME_TO_LIVE, "etcdserverpb.Lease",     "LeaseTimeToLive", RPC_UNARY) \
     X(LEASE_LEASES,     "etcdserverpb.Lease",       "LeaseLeases",     RPC_UNARY) \
     X(MEMBER_LIST,      "etcdserverpb.Cluster",     "MemberList",      RPC_UNARY) \
+    X(MEMBER_ADD,       "etcdserverpb.Cluster",     "MemberAdd",       RPC_UNARY) \
+    X(MEMBER_REMOVE,    "etcdserverpb.Cluster",     "MemberRemove",    RPC_UNARY) \
+    X(MEMBER_UPDATE,    "etcdserverpb.Cluster",     "MemberUpdate",    RPC_UNARY) \
+    X(MEMBER_PROMOTE,   "etcdserverpb.Cluster",     "MemberPromote",   RPC_UNARY) \
     X(STATUS,           "etcdserverpb.Maintenance", "Status",          RPC_UNARY) \
     X(ALARM,            "etcdserverpb.Maintenance", "Alarm",           RPC_UNARY) \
     X(HEALTH_CHECK,     "grpc.health.v1.Health",    "Check",           RPC_UNARY) \

@@ -66,7 +66,7 @@
     X(DISCOVERY_FALLBACK, "discovery-fallback", CHOICE, "exit", RULE, CLUSTERING, false, "exit,proxy", "What to do when discovery fails; only 'exit'.") \
     X(DISCOVERY_SRV, "discovery-srv", STRING, "", LATER, CLUSTERING, true, "discovery", "DNS srv domain used to bootstrap the cluster.") \
     X(DISCOVERY_SRV_NAME, "discovery-srv-name", STRING, "", LATER, CLUSTERING, true, "discovery", "Suffix to the dns srv name queried when bootstrapping.") \
-    X(STRICT_RECONFIG, "strict-reconfig-check", BOOL, "true", LATER, CLUSTERING, true, "unchecked reconfiguration", "Reject reconfiguration requests that would cause quorum loss.") \
+    X(STRICT_RECONFIG, "strict-reconfig-check", BOOL, "true", ON, CLUSTERING, true, "", "Reject reconfiguration requests that would cause quorum loss.") \
     X(PRE_VOTE, "pre-vote", BOOL, "true", ON, CLUSTERING, true, "", "Ask for votes before raising the term.") \
     X(COMPACTION_RETENTION, "auto-compaction-retention", STRING, "0", RULE, CLUSTERING, true, "automatic compaction", "What automatic compaction keeps; 0 means there is none.") \
     X(COMPACTION_MODE, "auto-compaction-mode", STRING, "periodic", RULE, CLUSTERING, true, "", "How to read auto-compaction-retention: periodic|revision.") \

@@ -39,6 +39,7 @@ typedef struct {
     bool join_existing; /* --initial-cluster-state=existing */
     bool force_new_cluster;
     bool pre_vote, tick_advance;
+    bool strict_reconfig;
     size_t max_learners;
 
     size_t max_txn_ops, max_request_bytes;

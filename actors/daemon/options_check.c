@@ -412,6 +412,7 @@ static void set_switches(const check_t *self)
 {
     options_t *options = self->options;
     options->pre_vote = value_of(self, FLAG_PRE_VOTE)->yes;
+    options->strict_reconfig = value_of(self, FLAG_STRICT_RECONFIG)->yes;
     options->tick_advance = value_of(self, FLAG_TICK_ADVANCE)->yes;
     options->enable_pprof = value_of(self, FLAG_PPROF)->yes;
     options->socket_reuse_port = value_of(self, FLAG_REUSE_PORT)->yes;

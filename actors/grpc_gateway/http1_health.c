@@ -1,6 +1,6 @@
 /* Probes: is this member well enough to be sent clients? A read check is a one-key Range through the
  * request core, as a client's would be; both reads of /readyz run at the same time. There are no
- * alarms and no learners yet, so the checks for them pass. */
+ * alarms yet, so the check for them passes. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -149,6 +149,8 @@ void http1_health_begin(http1_conn_t *self, http1_probe_t probe, http1_check_id_
         self->checks[i].wanted = true;
         if (i == CHECK_SERIALIZABLE_READ || i == CHECK_LINEARIZABLE_READ) {
             begin_read(self, (http1_check_id_t)i);
+        } else if (i == CHECK_NON_LEARNER && api_status(self->env->api).is_learner) {
+            self->checks[i].error = xstrdup("not supported for learner");
         }
     }
     http1_health_continue(self);

@@ -15,6 +15,7 @@
 #include "store/mvcc_write.h"
 
 #include <etcd/rpc.pb-c.h>
+#include <membership.pb-c.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,7 +27,7 @@ typedef struct {
     metrics_t metrics;
     shared_t *store;
     mvcc_t *mvcc;
-    uint64_t index;
+    uint64_t index, members_index;
     uint64_t now_us;
     uint64_t open[CALLS]; /* call ids in use, 0 = none */
     uint64_t last_call;
@@ -89,6 +90,7 @@ static void init(world_t *world, const uint8_t *data, size_t size)
                      .max_txn_ops = 8,
                      .request_timeout_us = 7000000,
                      .lease_ttl_min_s = 2,
+                     .strict_reconfig = size % 2,
                      .seed = 1};
     api_sink_t sink = {.context = world, .message = on_message, .finish = on_finish};
     world->api = api_new(&cfg, &sink, &world->metrics);
@@ -124,8 +126,41 @@ static void send_applied(world_t *world)
     msg_t *msg = msg_new(MSG_APPLIED);
     msg->u.applied = (msg_applied_t){.index = world->index,
                                      .revision = mvcc_current(world->mvcc)->revision,
-                                     .commit = world->index};
+                                     .commit = world->index,
+                                     .members_index = world->members_index};
     deliver(world, ACTOR_APPLIER, &msg);
+}
+
+/* The leader would accept it: there are two members then, the one of the change and this one. */
+static void change_members(world_t *world, const proposal_t *proposal)
+{
+    slice_t payload = bytes_slice(proposal->payload);
+    Quoral__MembershipChange *change =
+        quoral__membership_change__unpack(NULL, payload.len, payload.data);
+    assert(change);
+    assert(change->member && change->member->id != 0);
+    assert(change->member->n_peer_urls <= LIMIT_URLS);
+    assert(change->origin == 3 && change->request_id == proposal->req_id);
+    Quoral__ConfigurationMember me = QUORAL__CONFIGURATION_MEMBER__INIT;
+    me.id = 2;
+    me.name = (char *)(uintptr_t)(change->member->id % 2 ? "fuzzed" : "");
+    me.learner = change->kind == QUORAL__MEMBERSHIP_CHANGE__KIND__REMOVE;
+    Quoral__ConfigurationMember *members[] = {&me, change->member};
+    Quoral__Configuration configuration = QUORAL__CONFIGURATION__INIT;
+    configuration.members = members;
+    configuration.n_members = change->member->id == me.id ? 1 : 2;
+    uint8_t *room = NULL;
+    bytes_t *encoded = bytes_alloc(quoral__configuration__get_packed_size(&configuration), &room);
+    quoral__configuration__pack(&configuration, room);
+    mvcc_entry_begin(world->mvcc, ++world->index, 1);
+    int rc = mvcc_meta_put(world->mvcc, "members", bytes_slice(encoded));
+    assert(rc == 0);
+    mvcc_entry_end(world->mvcc);
+    rc = mvcc_commit(world->mvcc);
+    assert(rc == 0);
+    bytes_unref(&encoded);
+    quoral__membership_change__free_unpacked(change, NULL);
+    world->members_index = world->index;
 }
 
 /* What was let in must be readable; a put is carried out, so that there is something to read. */
@@ -133,6 +168,10 @@ static void apply(world_t *world, const proposal_t *proposal)
 {
     envelope_t envelope;
     op_put_t put;
+    if (proposal->type == ENTRY_CONFIGURATION) {
+        change_members(world, proposal);
+        return;
+    }
     int rc = envelope_decode(bytes_slice(proposal->payload), &envelope);
     assert(rc == 0);
     assert(envelope.request_id == proposal->req_id);
@@ -320,6 +359,14 @@ static void set_role(world_t *world, uint8_t how)
     deliver(world, ACTOR_ELECTION, &msg);
 }
 
+static void reach(world_t *world, uint8_t how)
+{
+    msg_t *msg = msg_new(MSG_PEER_STATUS);
+    msg->u.peer_status =
+        (msg_peer_status_t){.member = how / 2, .is_active = how % 2, .since_us = world->now_us};
+    deliver(world, ACTOR_PEER, &msg);
+}
+
 static void restore(world_t *world)
 {
     msg_t *msg = msg_new(MSG_RESTORED);
@@ -346,6 +393,7 @@ static void run_step(world_t *world, uint8_t what)
     case 10: others(world); break;
     case 11: watch_item(world, WATCH_ITEM_PROGRESS, world->open[slot], -1); break;
     case 12: send_applied(world); break;
+    case 13: reach(world, byte(world)); break;
     default: end_of_turn(world); break;
     }
 }

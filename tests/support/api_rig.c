@@ -83,25 +83,37 @@ static void close_kv(void *kv)
     kv_close(&store);
 }
 
-static void publish_member(api_rig_t *self)
+static void store_members(api_rig_t *self, const rig_member_t *list, size_t count)
 {
-    static char *urls[] = {(char *)(uintptr_t) "http://127.0.0.1:2379"};
-    static char *peer_urls[] = {(char *)(uintptr_t) "http://127.0.0.1:2380"};
-    Quoral__ConfigurationMember member = QUORAL__CONFIGURATION_MEMBER__INIT;
-    member.id = RIG_MEMBER_ID;
-    member.name = (char *)(uintptr_t) "m1";
-    member.n_client_urls = 1;
-    member.client_urls = urls;
-    member.n_peer_urls = 1;
-    member.peer_urls = peer_urls;
-    Quoral__ConfigurationMember *members[] = {&member};
+    static char *client_urls[] = {(char *)(uintptr_t) "http://127.0.0.1:2379"};
+    Quoral__ConfigurationMember members[LIMIT_MEMBERS];
+    Quoral__ConfigurationMember *pointers[LIMIT_MEMBERS];
     Quoral__Configuration configuration = QUORAL__CONFIGURATION__INIT;
-    configuration.n_members = 1;
-    configuration.members = members;
-    uint8_t packed[256];
+    for (size_t i = 0; i < count; i++) {
+        quoral__configuration_member__init(&members[i]);
+        members[i].id = list[i].id ? list[i].id : RIG_MEMBER_ID;
+        members[i].learner = list[i].learner;
+        members[i].name = (char *)(uintptr_t)(list[i].name ? list[i].name : "");
+        members[i].n_client_urls = list[i].name != NULL;
+        members[i].client_urls = client_urls;
+        members[i].n_peer_urls = list[i].peer_url != NULL;
+        members[i].peer_urls = (char **)(uintptr_t)&list[i].peer_url;
+        pointers[i] = &members[i];
+    }
+    configuration.n_members = count;
+    configuration.members = pointers;
+    uint8_t packed[8192];
+    assert_true(quoral__configuration__get_packed_size(&configuration) <= sizeof packed);
     size_t len = quoral__configuration__pack(&configuration, packed);
     mvcc_entry_begin(self->mvcc, ++self->index, RIG_TERM);
     assert_int_equal(mvcc_meta_put(self->mvcc, "members", slice(packed, len)), 0);
+    self->members_index = self->index;
+}
+
+static void publish_member(api_rig_t *self)
+{
+    static const rig_member_t me = {.name = "m1", .peer_url = "http://127.0.0.1:2380"};
+    store_members(self, &me, 1);
     assert_int_equal(mvcc_meta_put(self->mvcc, "cluster_version", slice_str("3.7.0")), 0);
     mvcc_entry_end(self->mvcc);
     assert_int_equal(mvcc_commit(self->mvcc), 0);
@@ -125,6 +137,8 @@ api_rig_t *api_rig_new(const rig_options_t *options)
         .max_txn_ops = options->max_txn_ops ? options->max_txn_ops : LIMIT_TXN_OPS,
         .request_timeout_us = 7000000,
         .lease_ttl_min_s = 2,
+        .strict_reconfig = !options->loose_changes,
+        .unix_offset_us = RIG_UNIX_S * UINT64_C(1000000),
         .seed = 1,
     };
     api_sink_t sink = {.context = self, .message = on_message, .finish = on_finish};
@@ -193,7 +207,8 @@ void api_rig_applied(api_rig_t *self)
     msg->u.applied = (msg_applied_t){.index = self->index,
                                      .term = RIG_TERM,
                                      .revision = mvcc_current(self->mvcc)->revision,
-                                     .commit = self->index};
+                                     .commit = self->index,
+                                     .members_index = self->members_index};
     core_test_send(&self->core, ACTOR_APPLIER, &msg);
 }
 
@@ -202,6 +217,12 @@ static void commit(api_rig_t *self)
     mvcc_entry_end(self->mvcc);
     assert_int_equal(mvcc_commit(self->mvcc), 0);
     api_rig_applied(self);
+}
+
+void api_rig_members(api_rig_t *self, const rig_member_t *members, size_t count)
+{
+    store_members(self, members, count);
+    commit(self);
 }
 
 static void put(api_rig_t *self, slice_t key, slice_t value, int64_t lease)

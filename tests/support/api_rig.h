@@ -33,6 +33,7 @@ typedef struct {
     shared_t *store;
     mvcc_t *mvcc;
     uint64_t index;                  /* applied */
+    uint64_t members_index;          /* of the entry that last changed the members */
     rig_call_t calls[RIG_CALLS_MAX]; /* by call id */
     uint64_t last_call;
 } api_rig_t;
@@ -40,7 +41,8 @@ typedef struct {
 /* Overrides of the defaults; 0 = default. */
 typedef struct {
     size_t max_request_bytes, max_txn_ops;
-    bool unpublished; /* the store does not know the member's name yet */
+    bool unpublished;   /* the store does not know the member's name yet */
+    bool loose_changes; /* --strict-reconfig-check=false */
 } rig_options_t;
 
 /* Nothing known yet: no leader, no store. */
@@ -52,7 +54,17 @@ api_rig_t *api_rig_new_ready(void);
 void api_rig_role(api_rig_t *self, role_t role, uint64_t leader);
 void api_rig_restored(api_rig_t *self);
 
+/* The Unix time at which a member is added when the rig's time is 0. */
+#define RIG_UNIX_S 1700000000u
+
 /* ---- the store: one entry each, applied at once, api told ---- */
+/* These are the members from now on; each of them that has a name publishes the rig's URL. */
+typedef struct {
+    uint64_t id; /* 0 = the rig's own */
+    const char *name, *peer_url;
+    bool learner;
+} rig_member_t;
+void api_rig_members(api_rig_t *self, const rig_member_t *members, size_t count);
 void api_rig_put(api_rig_t *self, const char *key, const char *value);
 void api_rig_delete(api_rig_t *self, const char *key);
 void api_rig_compact(api_rig_t *self, int64_t revision);

@@ -223,6 +223,7 @@ static void set_meta(api_rig_t *rig, const char *name, slice_t value)
     assert_int_equal(mvcc_meta_put(rig->mvcc, name, value), 0);
     mvcc_entry_end(rig->mvcc);
     assert_int_equal(mvcc_commit(rig->mvcc), 0);
+    rig->members_index = rig->index;
     api_rig_applied(rig);
 }
 

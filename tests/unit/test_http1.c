@@ -478,6 +478,20 @@ static void test_failures(void **state)
     assert_int_equal(metrics_get(&rig->metrics, METRIC_READYZ_LINEARIZABLE_FAILED), 1);
 }
 
+static void test_learner(void **state)
+{
+    rig_t *rig = *state;
+    rig->api.status.is_learner = true;
+    assert_string_equal(get(rig, "/health"), HEALTHY); /* it can read, by asking the leader */
+    assert_non_null(strstr(get(rig, "/readyz"), "503 Service Unavailable\r\n"));
+    assert_non_null(strstr(rig->text, "[+]linearizable_read ok\n"
+                                      "[-]non_learner failed: not supported for learner\n"));
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_READYZ_LEARNER), METRIC_FAILED);
+    assert_non_null(strstr(get(rig, "/readyz?exclude=non_learner"), "\r\n\r\nok\n"));
+    assert_non_null(strstr(get(rig, "/livez"), "\r\n\r\nok\n"));
+    assert_non_null(strstr(get(rig, "/readyz/non_learner"), "503 Service Unavailable\r\n"));
+}
+
 static void test_no_leader(void **state)
 {
     rig_t *rig = *state;
@@ -665,6 +679,7 @@ int main(void)
         WITH_RIG(test_date),
         WITH_RIG(test_probe_request),
         WITH_RIG(test_failures),
+        WITH_RIG(test_learner),
         WITH_RIG(test_no_leader),
         WITH_RIG(test_pipelining_keeps_order),
         WITH_RIG(test_pipelining_is_bounded),

@@ -122,6 +122,7 @@ static void test_defaults(void **state)
     assert_true(r.options.pre_vote);
     assert_false(r.options.force_new_cluster);
     assert_true(r.options.tick_advance);
+    assert_true(r.options.strict_reconfig);
     assert_int_equal(r.options.log.level, LEVEL_INFO);
     assert_int_equal(r.options.log.output_count, 1);
     assert_string_equal(r.options.log.outputs[0], "stderr");
@@ -133,7 +134,7 @@ static void test_values(void **state)
 {
     (void)state;
     result_of_t r = run("-name n1 --data-dir=/d --wal-dir /w -heartbeat-interval=0x10 "
-                        "--election-timeout 80 --pre-vote=false "
+                        "--election-timeout 80 --pre-vote=false --strict-reconfig-check=false "
                         "--initial-election-tick-advance=false --enable-pprof --log-level=debug "
                         "--log-format=console --name=n2",
                         "");
@@ -144,6 +145,7 @@ static void test_values(void **state)
     assert_int_equal(r.options.heartbeat_ms, 16);
     assert_int_equal(r.options.election_ms, 80);
     assert_false(r.options.pre_vote);
+    assert_false(r.options.strict_reconfig);
     assert_false(r.options.tick_advance);
     assert_true(r.options.enable_pprof);
     assert_int_equal(r.options.log.level, LEVEL_DEBUG);
