@@ -112,7 +112,7 @@ typedef struct {
     uint64_t id;
     uint64_t next_seq; /* the chunk wanted next; all below have come */
     bool is_refused;   /* no such transfer (any more) */
-    bool is_done;      /* everything has come and is flushed */
+    bool is_done;      /* it is installed: the log goes on behind it */
 } peer_snap_ack_t;
 typedef struct {
     uint64_t sent_us; /* by the asker's clock */

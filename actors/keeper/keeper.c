@@ -136,10 +136,10 @@ static void remove_retired(keeper_t *self, uint64_t now_us, outbox_t *out)
 }
 
 /* What was asked of the store before is in the new one: it was built at a later index. */
-static void on_restored(keeper_t *self, msg_restored_t *restored)
+static void on_restored(keeper_t *self, msg_restored_t *restored, outbox_t *out)
 {
     uint64_t old = self->generation;
-    if (receive_on_restored(self, restored->store) && self->store) {
+    if (receive_on_restored(self, restored->store, out) && self->store) {
         keeper_retire(self, &self->store, old);
     }
     shared_unref(&self->store);
@@ -213,7 +213,7 @@ static void on_peer(keeper_t *self, const msg_peer_t *peer, uint64_t now_us, out
 static void on_message(keeper_t *self, msg_t *msg, uint64_t now_us, outbox_t *out)
 {
     switch (msg->kind) {
-    case MSG_RESTORED: on_restored(self, &msg->u.restored); break;
+    case MSG_RESTORED: on_restored(self, &msg->u.restored, out); break;
     case MSG_FLUSH: on_flush(self, &msg->u.applied); break;
     case MSG_SNAP_READ: send_on_read(self, &msg->u.snap, now_us, out); break;
     case MSG_SNAP_TAKE: receive_on_take(self, &msg->u.snap, now_us, out); break;

@@ -15,9 +15,10 @@
  * Sending: a SNAP_META is repeated until the other side asks for the first chunk; chunks follow with a
  * window, from one snapshot of the store; what is not acknowledged is sent again; SNAP_DONE says how it
  * ended. Receiving: chunks are taken in order into a new generation; a complete one is checked and sealed,
- * SNAP_RECEIVED hands it over. A half-received one that nobody goes on with is given up without a word: the
- * replicator may begin another at any time. Everything is sliced into chunks and rows, so that a FLUSH never
- * waits long. */
+ * SNAP_RECEIVED hands it over, and the sender hears that it is done when RESTORED comes back: by then the
+ * replicator's log goes on behind it, and asking it makes sense. A half-received one that nobody goes on
+ * with is given up without a word: the replicator may begin another at any time. Everything is sliced into
+ * chunks and rows, so that a FLUSH never waits long. */
 #pragma once
 
 #include "actors/core/metrics.h"

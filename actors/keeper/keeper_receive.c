@@ -30,11 +30,9 @@ static void refuse(uint64_t member, uint64_t term, uint64_t id, outbox_t *out)
 static void say_progress(receive_t *self, outbox_t *out)
 {
     if (self->ack_due && outbox_room(out, ACTOR_PEER)) {
-        bool is_done = self->state == RECEIVE_INSTALLING;
         self->ack_due = false;
         say_ack(self->member, self->term,
-                &(peer_snap_ack_t){.id = self->id, .next_seq = self->next_seq, .is_done = is_done},
-                out);
+                &(peer_snap_ack_t){.id = self->id, .next_seq = self->next_seq}, out);
     }
 }
 
@@ -63,13 +61,17 @@ void receive_deinit(keeper_t *self)
     forget(&self->receive); /* the next start removes the files, or finishes the installation */
 }
 
-bool receive_on_restored(keeper_t *self, const shared_t *store)
+bool receive_on_restored(keeper_t *self, const shared_t *store, outbox_t *out)
 {
     receive_t *receive = &self->receive;
     if (receive->state != RECEIVE_INSTALLING || receive->store != store) {
         return false;
     }
     self->generation = receive->generation;
+    receive->done_id = receive->id;
+    receive->done_member = receive->member;
+    peer_snap_ack_t ack = {.id = receive->id, .next_seq = receive->next_seq, .is_done = true};
+    say_ack(receive->member, receive->term, &ack, out);
     forget(receive);
     return true;
 }
@@ -167,8 +169,6 @@ static void hand_over(keeper_t *self, outbox_t *out)
 {
     receive_t *receive = &self->receive;
     receive->state = RECEIVE_INSTALLING;
-    receive->done_id = receive->id;
-    receive->done_member = receive->member;
     msg_t *msg = msg_new(MSG_SNAP_RECEIVED);
     msg->u.snap = (msg_snap_t){
         .id = receive->id,

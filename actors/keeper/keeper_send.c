@@ -56,7 +56,7 @@ static void finish(send_t **send_p, const char *failure, outbox_t *out)
     outbox_log(out, failure ? LEVEL_WARN : LEVEL_INFO,
                failure ? failure : "a snapshot was sent to a member",
                "\"member\":\"%" PRIx64 "\",\"index\":%" PRIu64 ",\"chunks\":%" PRIu64, send->member,
-               send->view.head.applied_index, send->first_seq);
+               send->view.head.applied_index, send->read_seq);
     free_send(send_p);
 }
 
@@ -217,6 +217,19 @@ static void take_progress(send_t *send, uint64_t next_seq, uint64_t now_us)
     }
 }
 
+/* All chunks have come, and the other side installs what it has got. The last one stays in the window: it is
+ * sent again from time to time, to hear whether that is done. */
+static void take_all(send_t *send, uint64_t now_us)
+{
+    if (!send->is_taken) {
+        send->is_taken = true;
+        take_progress(send, send->read_seq - 1, now_us);
+        send->send_seq = send->read_seq;
+        send->progress_us = now_us;
+        send->again_us = now_us + LIMIT_SNAPSHOT_AGAIN_US;
+    }
+}
+
 void send_on_ack(keeper_t *self, uint64_t member, const peer_snap_ack_t *ack, uint64_t now_us,
                  outbox_t *out)
 {
@@ -232,9 +245,13 @@ void send_on_ack(keeper_t *self, uint64_t member, const peer_snap_ack_t *ack, ui
     if (ack->next_seq < send->first_seq || ack->next_seq > send->read_seq) {
         return; /* an old one, or nonsense */
     }
-    take_progress(send, ack->next_seq, now_us);
-    if (ack->is_done && send->is_read && send->first_seq == send->read_seq) {
+    bool is_all = send->is_read && ack->next_seq == send->read_seq;
+    if (is_all && ack->is_done) {
         finish(send_p, NULL, out);
+    } else if (is_all) {
+        take_all(send, now_us);
+    } else {
+        take_progress(send, ack->next_seq, now_us);
     }
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     uint64_t read_seq;           /* to be read next */
     bool is_accepted;            /* the first chunk was asked for */
     bool is_read;                /* the last chunk is in the window */
+    bool is_taken;               /* all have come: the other side installs what it has got */
     uint64_t progress_us;        /* when the other side last got further */
     uint64_t again_us;           /* when to say again what is not acknowledged */
     uint64_t went_back_us;       /* when send_seq went back */
@@ -35,7 +36,7 @@ typedef struct {
 typedef enum {
     RECEIVE_NOTHING,
     RECEIVE_CHUNKS,
-    RECEIVE_INSTALLING /* complete and handed over; ends with RESTORED or SNAP_DROP */
+    RECEIVE_INSTALLING /* complete and handed over; done with RESTORED, or ended by SNAP_DROP */
 } receive_state_t;
 
 typedef struct {
@@ -48,7 +49,7 @@ typedef struct {
     uint64_t next_seq;
     uint64_t progress_us;
     bool ack_due;
-    /* The last one that was complete: its acknowledgement may have been lost. */
+    /* The last one that was installed: its acknowledgement may have been lost. */
     uint64_t done_id, done_member;
 } receive_t;
 
@@ -118,7 +119,7 @@ void receive_on_drop(keeper_t *self, const msg_snap_t *drop);
 void receive_on_chunk(keeper_t *self, uint64_t member, const peer_msg_t *msg, uint64_t now_us,
                       outbox_t *out);
 /* A store is in force. True: it is the one that was received, whose number is now self->generation. */
-bool receive_on_restored(keeper_t *self, const shared_t *store);
+bool receive_on_restored(keeper_t *self, const shared_t *store, outbox_t *out);
 void receive_tick(keeper_t *self, uint64_t now_us, outbox_t *out);
 uint64_t receive_deadline(const keeper_t *self);
 void receive_deinit(keeper_t *self);

@@ -114,6 +114,13 @@ static bool speak(pair_t *self, network_t *network, keeper_member_t *from, keepe
         msg_t **slot = msg->kind == MSG_SNAP_DONE ? &self->done : &self->received;
         assert_null(*slot);
         *slot = msg;
+        if (msg->kind == MSG_SNAP_RECEIVED) { /* replicator, log and applier do their part */
+            char *error = NULL;
+            assert_int_equal(generations_put_in_force(from->generations, msg->u.snap.generation,
+                                                      msg->u.snap.store, &error),
+                             0);
+            keeper_restored(from, msg->u.snap.store);
+        }
     }
     return true;
 }
@@ -220,6 +227,21 @@ static void expect_done(keeper_member_t *sender, bool failed)
     assert_int_equal(msg->kind, MSG_SNAP_DONE);
     assert_int_equal(msg->u.snap.failed, failed);
     msg_free(&msg);
+}
+
+/* Chunks up to the last one; its number. */
+static uint64_t expect_last_chunk(keeper_member_t *sender)
+{
+    for (;;) {
+        peer_msg_t *content = keeper_expect_peer(sender, RECEIVER, PEER_SNAP_CHUNK);
+        uint64_t seq = content->u.snap_chunk.seq;
+        bool is_last = content->u.snap_chunk.is_last;
+        assert_int_equal(content->u.snap_chunk.row_count > 0, is_last);
+        peer_msg_free(&content);
+        if (is_last) {
+            return seq;
+        }
+    }
 }
 
 static void start_sending(keeper_member_t *sender)
@@ -345,6 +367,44 @@ static void silence_ends_it(void **state)
         }
         sender.test.now_us += SECOND_US;
     }
+    expect_done(&sender, true);
+    keeper_member_deinit(&sender);
+}
+
+/* The last chunk is repeated until the other side has installed them all. */
+static void it_asks_until_it_is_done(void **state)
+{
+    (void)state;
+    keeper_member_t sender;
+    keeper_member_init(&sender, SENDER);
+    keeper_member_fill(&sender, 150,
+                       1000);
+    keeper_read(&sender, TRANSFER, RECEIVER);
+    expect_meta(&sender);
+    ack(&sender, TRANSFER, 0);
+    uint64_t last = expect_last_chunk(&sender);
+    for (int i = 0; i < 5; i++) {
+        ack(&sender, TRANSFER, last + 1);
+        keeper_expect_silence(&sender);
+        sender.test.now_us += LIMIT_SNAPSHOT_AGAIN_US;
+        assert_int_equal(expect_last_chunk(&sender), last);
+    }
+    peer_msg_t *content = peer_msg_new(PEER_SNAP_ACK, 5);
+    content->u.snap_ack = (peer_snap_ack_t){.id = TRANSFER, .next_seq = last + 1, .is_done = true};
+    keeper_hear(&sender, RECEIVER, &content);
+    expect_done(&sender, false);
+    keeper_expect_silence(&sender);
+
+    /* But not forever. */
+    keeper_read(&sender, TRANSFER, RECEIVER);
+    expect_meta(&sender);
+    ack(&sender, TRANSFER, 0);
+    assert_int_equal(expect_last_chunk(&sender), last);
+    ack(&sender, TRANSFER, last + 1);
+    sender.test.now_us += LIMIT_SNAPSHOT_SILENCE_US - 1;
+    assert_int_equal(expect_last_chunk(&sender), last);
+    ack(&sender, TRANSFER, last + 1);
+    sender.test.now_us += 1;
     expect_done(&sender, true);
     keeper_member_deinit(&sender);
 }
@@ -496,6 +556,7 @@ int main(void)
         cmocka_unit_test(what_is_not_acknowledged_is_sent_again),
         cmocka_unit_test(nonsense_is_not_listened_to),
         cmocka_unit_test(silence_ends_it),
+        cmocka_unit_test(it_asks_until_it_is_done),
         cmocka_unit_test(a_refusal_ends_it),
         cmocka_unit_test(so_many_at_a_time_and_no_more),
         cmocka_unit_test(nothing_is_sent_of_nothing),
