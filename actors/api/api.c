@@ -72,6 +72,9 @@ static const api_handler_t handlers[METHOD_COUNT] = {
     [METHOD_MEMBER_PROMOTE] = api_on_member_promote,
     [METHOD_STATUS] = api_on_status,
     [METHOD_ALARM] = api_on_alarm,
+    [METHOD_MOVE_LEADER] = api_on_move_leader,
+    [METHOD_HASH] = api_on_hash,
+    [METHOD_HASH_KV] = api_on_hash_kv,
     [METHOD_HEALTH_CHECK] = api_on_health_check,
     [METHOD_HEALTH_LIST] = api_on_health_list,
     [METHOD_HEALTH_WATCH] = api_on_health_watch,
@@ -345,6 +348,7 @@ static void on_role(api_t *self, const msg_role_t *role)
     }
     self->role = *role;
     self->again_us = 0;
+    api_look_at_transfers(self);
     self->publish.done = false; /* a new leader may have the cluster's version to set */
     api_publish_check(self);
 }
@@ -399,6 +403,7 @@ static void on_message(api_t *self, msg_t *msg)
     case MSG_READ_FAIL: api_on_read_fail(self, &msg->u.read); break;
     case MSG_LEASE_ANSWER: api_on_lease_answer(self, &msg->u.lease_answer); break;
     case MSG_WATCH_OUT: api_on_watch_out(self, &msg->u.watch_out); break;
+    case MSG_HASHED: api_on_hashed(self, &msg->u.hash); break;
     case MSG_PEER_STATUS: api_on_peer_status(self, &msg->u.peer_status); break;
     default: assert(!"a message this actor has no edge for");
     }
@@ -444,6 +449,7 @@ static void end_of_turn(api_t *self)
     api_run_reads(self);
     api_flush_watch(self);
     api_flush_lease(self);
+    api_flush_maintenance(self);
     api_flush_health(self);
     end_of_stop(self);
 }

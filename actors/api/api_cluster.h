@@ -45,6 +45,17 @@ void api_on_health_watch(api_t *self, call_t *call, bytes_t **message_p);
 /* End of a turn: tells those who watch the health when it has changed. */
 void api_flush_health(api_t *self);
 
+/* ---- api_maintenance.c ---- */
+void api_on_move_leader(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_hash(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_hash_kv(api_t *self, call_t *call, bytes_t **message_p);
+/* Somebody else leads, perhaps. */
+void api_look_at_transfers(api_t *self);
+void api_transfer_refused(api_t *self, call_t *call, api_error_t error);
+void api_on_hashed(api_t *self, const msg_hash_t *hash);
+/* End of a turn. */
+void api_flush_maintenance(api_t *self);
+
 /* ---- api_publish.c ---- */
 /* Something may have changed that publication depends upon. */
 void api_publish_check(api_t *self);

@@ -211,6 +211,8 @@ void api_on_refusal(api_t *self, msg_kind_t kind, const msg_refusal_t *refusal)
         if (never_entered && call->proposal && api_has_no_leader(refusal->error)) {
             queue_proposal(self, call);
             api_wait_for_leader(self);
+        } else if (call->method == METHOD_MOVE_LEADER) {
+            api_transfer_refused(self, call, refusal->error);
         } else {
             settle(self, call, refusal->error ? refusal->error : API_LEADER_CHANGED);
         }

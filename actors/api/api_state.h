@@ -10,7 +10,8 @@
  *   api_watch.c      watch streams
  *   api_lease.c      leases
  *   api_members.c    who belongs to the cluster and can be reached; api_cluster.c: changes of that
- *   api_status.c: Status and health; api_publish.c: the member's own
+ *   api_maintenance.c  moving the leadership, hashes
+ *   api_status.c     Status and health; api_publish.c: the member's own
  *
  * A turn: the framing calls api_call_*, other actors' messages come through step; then the step
  * without a message ends the turn and does what several requests can share: one PROPOSE, one READ,
@@ -147,6 +148,8 @@ struct api {
     lease_asks_t lease_asks;
     members_t members;
     publish_t publish;
+    call_list_t maintenance_next; /* leave at the end of the turn */
+    call_list_t transfers;        /* of the leadership, under way */
     call_list_t health_watchers;
     uint64_t health_told;
 };

@@ -25,7 +25,7 @@ static bool is_connected(const api_t *self, const call_t *call)
 static api_error_t timeout_error(const api_t *self, const call_t *call)
 {
     if (!call->proposal) {
-        return API_TIMEOUT;
+        return call->method == METHOD_MOVE_LEADER ? API_TIMEOUT_LEADER_TRANSFER : API_TIMEOUT;
     }
     uint64_t window_us = 2 * self->election_timeout_us;
     uint64_t lost_us = self->leader_since_us > window_us ? self->leader_since_us - window_us : 0;

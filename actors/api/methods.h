@@ -25,6 +25,9 @@ typedef enum { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM 
     X(MEMBER_PROMOTE,   "etcdserverpb.Cluster",     "MemberPromote",   RPC_UNARY) \
     X(STATUS,           "etcdserverpb.Maintenance", "Status",          RPC_UNARY) \
     X(ALARM,            "etcdserverpb.Maintenance", "Alarm",           RPC_UNARY) \
+    X(MOVE_LEADER,      "etcdserverpb.Maintenance", "MoveLeader",      RPC_UNARY) \
+    X(HASH,             "etcdserverpb.Maintenance", "Hash",            RPC_UNARY) \
+    X(HASH_KV,          "etcdserverpb.Maintenance", "HashKV",          RPC_UNARY) \
     X(HEALTH_CHECK,     "grpc.health.v1.Health",    "Check",           RPC_UNARY) \
     X(HEALTH_LIST,      "grpc.health.v1.Health",    "List",            RPC_UNARY) \
     X(HEALTH_WATCH,     "grpc.health.v1.Health",    "Watch",           RPC_SERVER_STREAM)

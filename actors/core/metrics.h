@@ -102,6 +102,8 @@
     X(COMPACTION_PAUSE, "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds", "", "One batch of a compaction, during which nothing is applied.", MILLIS, 1000, 13) \
     X(COMPACTION_TOTAL, "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds", "", "A compaction from its first batch to the end of its last.", MILLIS, 100000, 14) \
     X(LEASE_TTL,  "etcd_debugging_lease_ttl_total", "", "Times to live of granted leases, in seconds.", PLAIN, 1, 24) \
+    X(HASH,       "etcd_mvcc_hash_duration_seconds", "", "From a request for the hash of the store to its answer.", MICROS, 10000, 15) \
+    X(HASH_REVISION, "etcd_mvcc_hash_rev_duration_seconds", "", "From a request for the hash at a revision to its answer.", MICROS, 10000, 15) \
     X(RANGE,      "etcd_server_range_duration_seconds", "success=\"true\"", "How long ranges took to read from the store.", MICROS, 100, 20) \
     X(RANGE_FAILED, "etcd_server_range_duration_seconds", "success=\"false\"", "How long ranges took to read from the store.", MICROS, 100, 20) \
     METRIC_APPLY(X, PUT, "Put") \

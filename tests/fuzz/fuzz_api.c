@@ -283,6 +283,36 @@ static void on_read(world_t *world, const msg_read_t *read)
     deliver(world, ACTOR_REPLICATOR, &msg);
 }
 
+static void set_role(world_t *world, uint8_t how);
+
+static void on_transfer(world_t *world, const msg_transfer_t *transfer)
+{
+    static const api_error_t errors[] = {API_NOT_LEADER, API_TIMEOUT, API_TOO_MANY_REQUESTS};
+    uint8_t how = byte(world);
+    if (how % 4 == 3) {
+        set_role(world, how);
+        return;
+    }
+    msg_t *msg = msg_new(MSG_REJECTED);
+    msg->u.refusal.req_ids = xcalloc(1, sizeof(uint64_t));
+    msg->u.refusal.req_ids[0] = transfer->req_id;
+    msg->u.refusal.count = 1;
+    msg->u.refusal.error = errors[how % 4];
+    deliver(world, ACTOR_REPLICATOR, &msg);
+}
+
+static void on_hash(world_t *world, const msg_hash_t *hash)
+{
+    uint8_t how = byte(world);
+    msg_t *msg = msg_new(MSG_HASHED);
+    msg->u.hash = (msg_hash_t){.req_id = hash->req_id,
+                               .error = how > 200 ? API_COMPACTED : API_NONE,
+                               .hash = how,
+                               .compacted = -1,
+                               .current = mvcc_current(world->mvcc)->revision};
+    deliver(world, ACTOR_KEEPER, &msg);
+}
+
 static void others(world_t *world)
 {
     actor_id_t to = ACTOR_NONE;
@@ -295,6 +325,8 @@ static void others(world_t *world)
         switch (msg->kind) {
         case MSG_PROPOSE: on_propose(world, &msg->u.propose); break;
         case MSG_READ: on_read(world, &msg->u.read); break;
+        case MSG_TRANSFER: on_transfer(world, &msg->u.transfer); break;
+        case MSG_HASH: on_hash(world, &msg->u.hash); break;
         case MSG_LEASE_ASK: on_lease_ask(world, &msg->u.lease_ask); break;
         case MSG_WATCH_CREATE: on_watch_create(world, &msg->u.watch_create); break;
         case MSG_WATCH_CANCEL:
