@@ -27,8 +27,8 @@
     X(HEARTBEAT_FAILURES,  COUNTER, "etcd_server_heartbeat_send_failures_total", "", "The total number of leader heartbeat send failures (likely overloaded from slow disk).") \
     X(PROMOTED,            COUNTER, "etcd_server_learner_promote_successes", "", "The total number of successful learner promotions while this member is leader.") \
     X(PROMOTE_NOT_READY,   COUNTER, "etcd_server_learner_promote_failures", "Reason=\"etcdserver: can only promote a learner member which is in sync with leader\"", "The total number of failed learner promotions (likely learner not ready) while this member is leader.") \
-    X(PROMOTE_NOT_LEARNER, COUNTER, "etcd_server_learner_promote_failures", "Reason=\"etcdserver: can only promote a learner member\"", "The total number of failed learner promotions (likely learner not ready) while this member is leader.") \
-    X(PROMOTE_NOT_FOUND,   COUNTER, "etcd_server_learner_promote_failures", "Reason=\"etcdserver: member not found\"", "The total number of failed learner promotions (likely learner not ready) while this member is leader.") \
+    X(PROMOTE_NOT_LEARNER, COUNTER, "etcd_server_learner_promote_failures", "Reason=\"membership: can only promote a learner member\"", "The total number of failed learner promotions (likely learner not ready) while this member is leader.") \
+    X(PROMOTE_NOT_FOUND,   COUNTER, "etcd_server_learner_promote_failures", "Reason=\"membership: ID not found\"", "The total number of failed learner promotions (likely learner not ready) while this member is leader.") \
     X(PEER_NONSENSE,       COUNTER, "quoral_peer_nonsense_total", "", "Messages of other members dropped because no correct member sends them.") \
     X(READ_INDEXES_SLOW,   COUNTER, "etcd_server_slow_read_indexes_total", "", "Read indexes that reads have timed out on, or that came when nobody waited any more.") \
     X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "The total number of slow apply requests: turns of the applier over --warning-apply-duration.") \
