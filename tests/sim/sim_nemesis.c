@@ -1,0 +1,256 @@
+/* What goes wrong, and when: one fault after the other at random times, each with an end. Disks fail
+ * only so much that a member restarts with what it had synced; what a disk has acknowledged, it keeps. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "messages/xalloc.h"
+#include "tests/sim/sim.h"
+
+struct nemesis {
+    sim_t *sim;
+    uint64_t restart_at_us[SIM_MEMBERS_MAX]; /* 0 = runs */
+    uint64_t network_until_us;
+    bool over;
+};
+
+static void soon(nemesis_t *self)
+{
+    sim_schedule(self->sim, 1 + sim_below(self->sim, self->sim->options.fault_pause_us),
+                 (occurrence_t){.kind = EVENT_FAULT});
+}
+
+nemesis_t *nemesis_new(sim_t *sim)
+{
+    nemesis_t *self = xcalloc(1, sizeof *self);
+    self->sim = sim;
+    sim_schedule(sim, 3000000, (occurrence_t){.kind = EVENT_FAULT});
+    return self;
+}
+
+void nemesis_destroy(nemesis_t **self_p)
+{
+    free(*self_p);
+    *self_p = NULL;
+}
+
+static member_t *victim(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    member_t *leader = NULL;
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        member_t *member = &sim->members[i];
+        if (member->up && api_status(member->api).role == ROLE_LEADER) {
+            leader = member;
+        }
+    }
+    return leader && sim_chance(sim, 500) ? leader : sim_some_member(sim);
+}
+
+static crash_t how_to_crash(sim_t *sim)
+{
+    static const crash_t kinds[] = {CRASH_PROCESS, CRASH_LOSE, CRASH_TORN_PREFIX,
+                                    CRASH_TORN_SECTORS};
+    return kinds[sim_below(sim, 4)];
+}
+
+static void crash(nemesis_t *self, member_t *member)
+{
+    sim_t *sim = self->sim;
+    member_crash(member, how_to_crash(sim));
+    self->restart_at_us[member->slot] =
+        sim->now_us + 1 + sim_below(sim, sim_chance(sim, 500) ? 200000 : 4000000);
+}
+
+static void crash_one(nemesis_t *self)
+{
+    member_t *member = victim(self);
+    if (member) {
+        crash(self, member);
+    }
+}
+
+/* One failing power supply: all members that are writing lose what is on its way, and come back at once. */
+static void crash_writers(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        member_t *member = &sim->members[i];
+        if (member->up && member->writing) {
+            member_crash(member, CRASH_LOSE);
+            self->restart_at_us[i] = sim->now_us + 1;
+        }
+    }
+}
+
+static void crash_all(nemesis_t *self)
+{
+    self->sim->counts[COUNT_CRASHES_OF_ALL]++;
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        if (self->sim->members[i].up) {
+            crash(self, &self->sim->members[i]);
+        }
+    }
+}
+
+/* Members whose process ended by a fault of its own come back, too. */
+static void restart(nemesis_t *self, bool all)
+{
+    sim_t *sim = self->sim;
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        member_t *member = &sim->members[i];
+        if (!member->exists || member->up || member->removed || member->ended) {
+            continue;
+        }
+        if (self->restart_at_us[i] == 0) {
+            self->restart_at_us[i] = sim->now_us + sim_below(sim, 2000000);
+        }
+        if (all || self->restart_at_us[i] <= sim->now_us) {
+            self->restart_at_us[i] = 0;
+            fault_io_limit(member->disk, 0);
+            fault_io_fail(member->disk, 0, 0);
+            member_start(member);
+        }
+    }
+}
+
+void nemesis_start_later(nemesis_t *self, const member_t *member)
+{
+    self->restart_at_us[member->slot] = self->sim->now_us + 1 + sim_below(self->sim, 2000000);
+}
+
+static void pause_one(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    member_t *member = victim(self);
+    if (member) {
+        uint64_t micros = 100000 + sim_below(sim, 6000000);
+        if (sim->now_us + micros > member->paused_until_us) {
+            member->paused_until_us = sim->now_us + micros;
+        }
+        sim->counts[COUNT_PAUSES]++;
+        sim_trace(sim, "m%u PAUSED for %.3f s", member->slot, (double)micros / 1e6);
+    }
+}
+
+/* Two groups that do not hear each other, or one direction only. */
+static void partition(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    uint64_t side = prng_next(&sim->prng);
+    bool one_way = sim_chance(sim, 400);
+    sim->counts[one_way ? COUNT_ONE_WAY_CUTS : COUNT_PARTITIONS]++;
+    sim_trace(sim, "%s %03x", one_way ? "ONE-WAY CUT" : "PARTITION", (unsigned)(side & 0x1ff));
+    for (uint32_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        for (uint32_t j = 0; j < SIM_MEMBERS_MAX; j++) {
+            bool apart = (side >> i & 1) != (side >> j & 1);
+            bool cut = one_way ? (side >> i & 1) && apart : apart;
+            network_cut(sim->network, i, j, cut);
+        }
+    }
+    self->network_until_us = sim->now_us + 500000 + sim_below(sim, 6000000);
+}
+
+static void swizzle(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    network_shape(sim->network, 1000 + sim_below(sim, 200000), (uint32_t)sim_below(sim, 200),
+                  (uint32_t)sim_below(sim, 200), (uint32_t)sim_below(sim, 300));
+    sim_trace(sim, "BAD NETWORK");
+    self->network_until_us = sim->now_us + 500000 + sim_below(sim, 4000000);
+}
+
+static void harm_disk(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    member_t *member = victim(self);
+    if (!member) {
+        return;
+    }
+    switch (sim_below(sim, 4)) {
+    case 0:
+        member->disk_stuck_until_us = sim->now_us + sim_below(sim, 5000000);
+        sim->counts[COUNT_DISK_STALLS]++;
+        sim_trace(sim, "m%u DISK STUCK", member->slot);
+        break;
+    case 1:
+        member->disk_slow_until_us = sim->now_us + sim_below(sim, 5000000);
+        sim->counts[COUNT_DISK_STALLS]++;
+        sim_trace(sim, "m%u DISK SLOW", member->slot);
+        break;
+    case 2:
+        fault_io_fail(member->disk, sim_below(sim, 20), EIO);
+        sim_trace(sim, "m%u DISK WILL FAIL", member->slot);
+        break;
+    default:
+        fault_io_limit(member->disk, 1);
+        sim->counts[COUNT_DISK_FULL]++;
+        sim_trace(sim, "m%u DISK FULL", member->slot);
+        break;
+    }
+}
+
+static void drift(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    member_t *member = victim(self);
+    if (member) { /* rates only: the clock is monotonic, it does not jump */
+        uint64_t before_us = member_local_us(member);
+        member->clock_ppm = (int32_t)sim_below(sim, 2001) - 1000;
+        member->clock_offset_us += (int64_t)(before_us - member_local_us(member));
+        sim->counts[COUNT_CLOCK_DRIFTS]++;
+    }
+}
+
+void nemesis_act(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    if (self->over) {
+        return;
+    }
+    soon(self);
+    restart(self, false);
+    if (self->network_until_us && self->network_until_us <= sim->now_us) {
+        self->network_until_us = 0;
+        network_heal(sim->network);
+        sim_trace(sim, "network healed");
+        return;
+    }
+    switch (sim_below(sim, 16)) {
+    case 0:
+    case 1:
+    case 2: crash_one(self); break;
+    case 3: sim_chance(sim, 500) ? crash_all(self) : crash_one(self); break;
+    case 4:
+    case 5: pause_one(self); break;
+    case 6:
+    case 7:
+    case 8: partition(self); break;
+    case 9:
+    case 10: swizzle(self); break;
+    case 11: harm_disk(self); break;
+    case 12: drift(self); break;
+    case 13:
+    case 14: crash_writers(self); break;
+    default: break; /* quiet */
+    }
+}
+
+/* A pause ends by itself: what has waited for its end keeps its order. */
+void nemesis_heal(nemesis_t *self)
+{
+    sim_t *sim = self->sim;
+    self->over = true;
+    network_heal(sim->network);
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        member_t *member = &sim->members[i];
+        member->disk_slow_until_us = 0;
+        member->disk_stuck_until_us = 0;
+        if (member->exists) {
+            fault_io_fail(member->disk, 0, 0);
+            fault_io_limit(member->disk, 0);
+        }
+    }
+    restart(self, true);
+}
