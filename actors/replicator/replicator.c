@@ -31,6 +31,7 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     self->written = self->durable;
     /* What the store has applied was committed, though the log may not have been told yet. */
     self->commit = cfg->commit > cfg->applied ? cfg->commit : cfg->applied;
+    replicator_raise_commit(self, replicator_alone_until(self));
     self->applied = cfg->applied;
     self->delivered = cfg->applied;
     self->unapplied_bytes = raft_log_bytes_above(&self->log, self->applied);

@@ -100,6 +100,8 @@ void replicator_advance_commit(replicator_t *self)
         return;
     }
     uint64_t index = count_quorum(self, self->durable, match_of);
+    uint64_t alone_until = replicator_alone_until(self);
+    index = index > alone_until ? index : alone_until;
     if (index >= self->lead_first) {
         replicator_raise_commit(self, index);
     }

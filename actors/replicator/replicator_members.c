@@ -5,6 +5,24 @@
 #include "actors/replicator/replicator_state.h"
 #include "messages/xalloc.h"
 
+/* The configuration before the newest one. False: there is none in the log any more, or none yet. */
+static bool decode_before(const replicator_t *self, configuration_t *before)
+{
+    size_t count = self->log.configuration_count;
+    *before = (configuration_t){0};
+    return count >= 2 && configuration_decode(
+                             before, bytes_slice(self->log.configurations[count - 2].encoded)) == 0;
+}
+
+static bool was_alone(const replicator_t *self)
+{
+    configuration_t before;
+    bool alone = decode_before(self, &before) && configuration_voters(&before) == 1 &&
+                 configuration_is_voter(&before, self->cfg.member_id) && replicator_is_voter(self);
+    configuration_deinit(&before);
+    return alone;
+}
+
 void replicator_adopt_configuration(replicator_t *self)
 {
     const raft_log_configuration_t *newest = raft_log_configuration(&self->log);
@@ -15,6 +33,7 @@ void replicator_adopt_configuration(replicator_t *self)
     self->peers_due = true;
     self->is_settled = false;
     self->is_removed = membership_is_removed(bytes_slice(newest->encoded), self->cfg.member_id);
+    self->was_alone = was_alone(self);
     if (self->lead) {
         replicator_renew_followers(self);
         replicator_advance_commit(self);
@@ -31,6 +50,15 @@ bool replicator_is_quorum(const replicator_t *self)
     return configuration_quorum(&self->configuration) == 1 && replicator_is_voter(self);
 }
 
+/* From one voter to two: every quorum of either configuration contains the one, so that nobody ever leads
+ * without what is on its disk up to that change. Otherwise a second member could not be added before it runs,
+ * and it does not run before it has been added. */
+uint64_t replicator_alone_until(const replicator_t *self)
+{
+    uint64_t index = self->was_alone ? raft_log_configuration(&self->log)->index : 0;
+    return index < self->durable ? index : self->durable;
+}
+
 /* ---- who hears of it ---- */
 
 static bool is_committed(const replicator_t *self)
@@ -41,14 +69,12 @@ static bool is_committed(const replicator_t *self)
 /* Its log may be the only one that is complete, while the others still count it: nobody would win without. */
 static bool is_needed(const replicator_t *self)
 {
-    size_t count = self->log.configuration_count;
-    if (replicator_is_voter(self) || is_committed(self) || count < 2) {
+    if (replicator_is_voter(self) || is_committed(self)) {
         return false;
     }
-    configuration_t before = {0};
-    int rc =
-        configuration_decode(&before, bytes_slice(self->log.configurations[count - 2].encoded));
-    bool voted = rc == 0 && configuration_is_voter(&before, self->cfg.member_id);
+    configuration_t before;
+    bool voted =
+        decode_before(self, &before) && configuration_is_voter(&before, self->cfg.member_id);
     configuration_deinit(&before);
     return voted;
 }

@@ -120,6 +120,7 @@ struct replicator {
     bool told_needed;              /* election, that this member may have to stand without a vote */
     bool is_settled;               /* it is committed, and peer knows */
     bool is_removed;               /* this member, by it */
+    bool was_alone;                /* this member, by the one before it, and votes in both */
     batch_t changes[LIMIT_WAITING_CHANGES]; /* of one item each, until one may be made */
     size_t change_count;
 
@@ -272,6 +273,8 @@ bool replicator_must_leave(const replicator_t *self);
 bool replicator_is_voter(const replicator_t *self);
 /* Is this member's word alone a quorum? */
 bool replicator_is_quorum(const replicator_t *self);
+/* Up to here what this member has on its disk is committed, whoever leads. */
+uint64_t replicator_alone_until(const replicator_t *self);
 
 /* ---- replicator_transfer.c ---- */
 void replicator_on_transfer(replicator_t *self, const msg_t *msg, outbox_t *out);

@@ -346,10 +346,12 @@ static void a_learner_is_promoted_when_it_has_caught_up(void **state)
     repl_propose_change(repl, 7, 'p', 2);
     expect_told(repl, 4, 2, 2);
     assert_int_equal(metrics_get(&repl->metrics, METRIC_PROMOTED), 1);
+    repl_propose(repl, 8, "behind it");
+    repl_flush(repl);
     repl_durable(repl, 0);
-    assert_int_equal(commit_of(repl), 0); /* now it is */
-    repl_hear_ack(repl, 2, 2, 4, 0);
-    assert_int_equal(commit_of(repl), 4);
+    assert_int_equal(commit_of(repl), 4); /* now it is */
+    repl_hear_ack(repl, 2, 2, 5, 0);
+    assert_int_equal(commit_of(repl), 5);
     repl_destroy(&repl);
 }
 
@@ -435,6 +437,66 @@ static void a_forwarded_change_that_is_none_is_refused(void **state)
     repl_destroy(&repl);
 }
 
+/* The second member does not run yet: it asks who the members are first. */
+static void the_second_voter_is_added_by_the_first_alone(void **state)
+{
+    (void)state;
+    repl_t *repl = leader(1);
+    repl_propose_change(repl, 5, 'a', 2);
+    repl_propose(repl, 6, "behind it");
+    repl_flush(repl);
+    assert_int_equal(commit_of(repl), 0); /* not on the disk yet */
+    repl_clear(repl);
+    repl_durable(repl, 0);
+    assert_int_equal(commit_of(repl), 3);
+    configuration_t configuration = told(repl, ACTOR_PEER, MSG_PEERS, 3, true);
+    assert_int_equal(configuration_voters(&configuration), 2);
+    configuration_deinit(&configuration);
+    repl_hear_ack(repl, 2, 2, 4, 0); /* from then on both have to have it */
+    assert_int_equal(commit_of(repl), 4);
+    repl_destroy(&repl);
+}
+
+static void the_third_voter_is_not(void **state)
+{
+    (void)state;
+    repl_t *repl = leader(2);
+    repl_propose_change(repl, 5, 'a', 3);
+    repl_durable(repl, 0);
+    assert_int_equal(commit_of(repl), 0);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    assert_int_equal(commit_of(repl), 3);
+    repl_destroy(&repl);
+}
+
+/* The log may have been told of no commit after it; without this one the second could not even begin. */
+static void the_second_voter_is_still_added_after_a_restart(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t member; /* the only voter before */
+        uint64_t commit;
+    } cases[] = {{1, 2}, {2, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bytes_t *one = repl_configuration((const uint64_t[]){cases[i].member, 0}, NULL);
+        bytes_t *both = repl_configuration((const uint64_t[]){1, 2, 0}, NULL);
+        entries_t entries = repl_entries(TERMS(1, 1, 1));
+        entries.items[1].type = ENTRY_CONFIGURATION;
+        bytes_unref(&entries.items[1].payload);
+        entries.items[1].payload = bytes_ref(both);
+        replicator_cfg_t cfg = {.term = 1, .commit = 1, .configuration = one, .entries = &entries};
+        repl_t *repl = repl_new_with(&cfg);
+        repl_flush(repl);
+        assert_int_equal(commit_of(repl), cases[i].commit);
+        configuration_t configuration = told(repl, ACTOR_PEER, MSG_PEERS, 2, i == 0);
+        configuration_deinit(&configuration);
+        repl_destroy(&repl);
+        entries_deinit(&entries);
+        bytes_unref(&one);
+        bytes_unref(&both);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +518,9 @@ int main(void)
         cmocka_unit_test(a_change_is_forwarded_alone_and_answered_for_itself),
         cmocka_unit_test(the_leader_answers_a_forwarded_change_when_it_is_made),
         cmocka_unit_test(a_forwarded_change_that_is_none_is_refused),
+        cmocka_unit_test(the_second_voter_is_added_by_the_first_alone),
+        cmocka_unit_test(the_third_voter_is_not),
+        cmocka_unit_test(the_second_voter_is_still_added_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
