@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """How clusters begin, lose members and go on: first members agree on ids, a wiped member is refused, another token is another
-cluster, who joins has to fit, and one member goes on alone with all that was acknowledged.
+cluster, who joins has to fit, members come and go until none of the first is left, and one member goes on alone with all
+that was acknowledged.
 
-    cluster_start.py --server build/release/quorald [--part first|strangers|alone]
+    cluster_start.py --server build/release/quorald [--part first|strangers|turnover|away|alone]
 """
 
 import hashlib
@@ -10,11 +11,14 @@ import shutil
 import sys
 import time
 
+import grpc
+
 import support
 from cluster import Cluster
 
 CHECKS = [0]
 WAIT_S = 30
+REMOVED = "the member has been permanently removed from the cluster"
 
 
 def check(condition, text):
@@ -116,6 +120,86 @@ def part_strangers(options, directory):
     cluster.stop()
 
 
+def change(cluster, method, request):
+    """A change of the members, asked of one that runs, again until the cluster or the learner is ready for it. When the
+    leader goes with the change, only asking again tells whether it was made."""
+    end = time.monotonic() + WAIT_S
+    unknown = False
+    while True:
+        try:
+            cluster.call(next(m for m in cluster.members if m.alive()), "Cluster/" + method, request)
+            return
+        except grpc.RpcError as e:
+            if unknown and any(text in e.details() for text in ("already exist", "member not found")):
+                return
+            unknown = unknown or "leader changed" in e.details() or "timed out" in e.details()
+            if not (unknown or "unhealthy" in e.details() or "in sync with leader" in e.details()):
+                raise
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def join(cluster, name, learner=False):
+    """Adds a member and starts it; a learner is promoted as soon as it is ready."""
+    new = cluster.new_server(name)
+    change(cluster, "MemberAdd", cluster.rpc.MemberAddRequest(peerURLs=[new.peer_url], isLearner=learner))
+    initial = ",".join("%s=%s" % (m.label, m.peer_url) for m in cluster.members + [new])
+    new.extra = cluster.flags(new, initial, "existing") + ["--strict-reconfig-check=false"]
+    new.start(wait=False)
+    if learner:
+        cluster.wait("%s knows who it is" % name, lambda: log_has(new, "made a member that joins a cluster"))
+        member_id = next(m.ID for m in cluster.list(cluster.leader()) if new.peer_url in m.peerURLs)
+        change(cluster, "MemberPromote", cluster.rpc.MemberPromoteRequest(ID=member_id))
+    new.wait_ready(WAIT_S)
+    cluster.members.append(new)
+    return new
+
+
+def remove(cluster, member):
+    member_id = cluster.id_of(member)
+    cluster.members.remove(member)
+    change(cluster, "MemberRemove", cluster.rpc.MemberRemoveRequest(ID=member_id))
+    ends(member, REMOVED, code=0)
+    cluster.leader()
+
+
+def part_turnover(options, directory):
+    """Each first member in turn is replaced by one that joins; in the end nobody is left who began the cluster."""
+    cluster = Cluster(options.server, directory).start()
+    for i in range(3):
+        put(cluster, cluster.members[0], b"before%d" % i)
+        leaving = cluster.members[0]
+        new = join(cluster, "n%d" % i)
+        check(count(cluster, new) == i + 1, "keys at the member that joined")
+        remove(cluster, leaving)
+        leaving.start(wait=False)  # with what it knows, or what the others tell it
+        ends(leaving, REMOVED)
+        check(len(cluster.list(new)) == 3, "members after the removal")
+    cluster.stop()
+
+
+def part_away(options, directory):
+    """While a member is away all others are replaced: back again, it meets a leader that its log does not know."""
+    cluster = Cluster(options.server, directory)
+    for member in cluster.members:
+        member.extra.append("--strict-reconfig-check=false")
+    cluster.start()
+    put(cluster, cluster.leader(), b"first")
+    away = next(m for m in cluster.members if m is not cluster.leader())
+    away_id = cluster.id_of(away)
+    kill(cluster, away)
+    for i, leaving in enumerate([m for m in cluster.members if m is not away]):
+        join(cluster, "n%d" % i, learner=True)  # one of three is away: a fourth voter would have to be there at once
+        remove(cluster, leaving)
+    put(cluster, cluster.leader(), b"last")
+    away.start()
+    check(count(cluster, away) == 2, "keys at the member that was away")
+    check({m.ID for m in cluster.list(away)} == {away_id} | {cluster.id_of(m) for m in cluster.members},
+          "members at the member that was away")
+    cluster.stop()
+
+
 def part_alone(options, directory):
     """--force-new-cluster: one member goes on with everything that was acknowledged; the others are told and end."""
     cluster = Cluster(options.server, directory).start()
@@ -141,13 +225,14 @@ def part_alone(options, directory):
         for member in cluster.members:
             if member is not survivor:
                 member.start(wait=False)
-                ends(member, "the member has been permanently removed from the cluster")
+                ends(member, REMOVED)
     check(log_has(survivor, "the sender has been removed"), "the survivor's log")
     put(cluster, survivor, b"last")
     cluster.stop()
 
 
-PARTS = {"first": part_first, "strangers": part_strangers, "alone": part_alone}
+PARTS = {"first": part_first, "strangers": part_strangers, "turnover": part_turnover, "away": part_away,
+         "alone": part_alone}
 
 
 def main():
