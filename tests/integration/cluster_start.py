@@ -3,7 +3,7 @@
 cluster, who joins has to fit, members come and go until none of the first is left, and one member goes on alone with all
 that was acknowledged.
 
-    cluster_start.py --server build/release/quorald [--part first|strangers|turnover|away|alone]
+    cluster_start.py --server build/release/quorald [--part first|strangers|growth|turnover|away|alone]
 """
 
 import hashlib
@@ -179,6 +179,18 @@ def part_turnover(options, directory):
     cluster.stop()
 
 
+def part_growth(options, directory):
+    """From one member to two, then to three: the one alone has to say yes before the second can be there."""
+    cluster = Cluster(options.server, directory, size=1).start()
+    put(cluster, cluster.members[0], b"first")
+    for i in range(2):
+        new = join(cluster, "n%d" % i)
+        check(count(cluster, new) == i + 1, "keys at the member that joined")
+        put(cluster, new, b"then%d" % i)
+    check([len(cluster.list(m)) for m in cluster.members] == [3, 3, 3], "three members for each")
+    cluster.stop()
+
+
 def part_away(options, directory):
     """While a member is away all others are replaced: back again, it meets a leader that its log does not know."""
     cluster = Cluster(options.server, directory)
@@ -231,7 +243,7 @@ def part_alone(options, directory):
     cluster.stop()
 
 
-PARTS = {"first": part_first, "strangers": part_strangers, "turnover": part_turnover, "away": part_away,
+PARTS = {"first": part_first, "strangers": part_strangers, "growth": part_growth, "turnover": part_turnover, "away": part_away,
          "alone": part_alone}
 
 
