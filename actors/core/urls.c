@@ -187,6 +187,9 @@ static int compare_urls(const void *a, const void *b)
 
 static void sort_and_merge(urls_t *self)
 {
+    if (self->count == 0) {
+        return;
+    }
     qsort(self->items, self->count, sizeof *self->items, compare_urls);
     size_t kept = 0;
     for (size_t i = 0; i < self->count; i++) {
