@@ -60,6 +60,28 @@ class Writer(threading.Thread):
         key = self.deletable.pop(self.rng.randrange(len(self.deletable)))
         return DELETE, rpc.DeleteRangeRequest(key=key), [(1, key, b"")]
 
+    def answered(self, number, message):
+        if message is None:
+            # An error answer: not acknowledged. It stays among those that may have happened.
+            self.refused += 1
+            self.stop = self.stop or self.refused > 100
+            return
+        # All three answers have the header first.
+        revision = rpc.PutResponse.FromString(message).header.revision if message else 0
+        events = self.sent.pop(number)
+        self.acked.append((revision, events))
+        if len(events) == 1 and events[0][0] == 0 and b"hot" not in events[0][1] and number % 4 == 0:
+            self.deletable.append(events[0][1])
+
+    def work(self, connection):
+        while not self.stop or connection.inflight:
+            while not self.stop and len(connection.inflight) < self.depth:
+                path, request, events = self.operation()
+                self.sent[self.number] = events
+                connection.submit(path, request.SerializeToString(), self.number)
+            for number, message in connection.pump():
+                self.answered(number, message)
+
     def run(self):
         try:
             connection = Connection("127.0.0.1", self.port)
@@ -67,23 +89,7 @@ class Writer(threading.Thread):
             self.error = e
             return
         try:
-            while not self.stop or connection.inflight:
-                while not self.stop and len(connection.inflight) < self.depth:
-                    path, request, events = self.operation()
-                    self.sent[self.number] = events
-                    connection.submit(path, request.SerializeToString(), self.number)
-                for number, message in connection.pump():
-                    if message is None:
-                        # An error answer: not acknowledged. It stays among those that may have happened.
-                        self.refused += 1
-                        self.stop = self.stop or self.refused > 100
-                        continue
-                    # All three answers have the header first.
-                    revision = rpc.PutResponse.FromString(message).header.revision if message else 0
-                    events = self.sent.pop(number)
-                    self.acked.append((revision, events))
-                    if len(events) == 1 and events[0][0] == 0 and b"hot" not in events[0][1] and number % 4 == 0:
-                        self.deletable.append(events[0][1])
+            self.work(connection)
         except (OSError, Refused) as e:
             self.error = e
         connection.close()
