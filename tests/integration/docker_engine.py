@@ -1,0 +1,172 @@
+"""The Docker engine and either of the two Compose programs, for tests.
+
+Everything a test makes bears the name of its project, quoral-test-PID, and is removed at its end; what a killed test
+has left is removed by the next one. Nothing else of the engine is touched.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+import support
+
+DOCKER_DIR = os.path.join(support.ROOT, "docker")
+COMPOSE_FILE = os.path.join(DOCKER_DIR, "compose.yaml")
+COMMAND_S = 120
+BUILD_S = 900
+PROJECT = "quoral-test-"
+
+# What stands in for a member when the image is made of programs of this machine. The reference does not know our
+# variables.
+REFERENCE = """#!/bin/sh
+for pair in $(env | grep ^QUORAL_); do
+    export "ETCD_${pair#QUORAL_}"
+done
+exec etcd.real "$@"
+"""
+
+
+def run(*command, timeout=COMMAND_S, check=True, **more):
+    """(exit code, output); fails the test when the command fails and check is on."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=timeout, check=False, **more)
+    except subprocess.TimeoutExpired as e:
+        support.fail("%s takes longer than %d s:\n%s" % (" ".join(command), timeout, (e.output or b"")[-2000:]))
+    if check and done.returncode != 0:
+        support.fail("%s ended with %d:\n%s" % (" ".join(command), done.returncode, done.stdout[-4000:]))
+    return done.returncode, done.stdout
+
+
+def docker(*arguments, **more):
+    return run("docker", *arguments, **more)[1].strip()
+
+
+def answers(*command):
+    return shutil.which(command[0]) is not None and run(*command, check=False)[0] == 0
+
+
+def composes():
+    """The Compose programs that are there, as lists of words."""
+    found = []
+    if answers("docker", "compose", "version"):
+        found.append(["docker", "compose"])
+    if answers("docker-compose", "version"):
+        found.append(["docker-compose"])
+    return found
+
+
+def ensure_base_image():
+    """debian:bookworm-slim: as it is, or made."""
+    if answers("docker", "image", "inspect", "debian:bookworm-slim"):
+        return "debian:bookworm-slim was there"
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        support.skip("no image debian:bookworm-slim; docker/base-image makes it: as root, with debootstrap")
+    return run(os.path.join(DOCKER_DIR, "base-image"), timeout=BUILD_S)[1].strip()
+
+
+def remove_project(project):
+    label = "label=com.docker.compose.project=" + project
+    for kind, listing, remove in (("container", ["ps", "-aq"], ["rm", "-f", "-v"]),
+                                  ("network", ["network", "ls", "-q"], ["network", "rm"]),
+                                  ("volume", ["volume", "ls", "-q"], ["volume", "rm", "-f"])):
+        names = docker(*listing, "--filter", label).split()
+        if names and run("docker", *remove, *names, check=False)[0] != 0:
+            print("not removed: %s %s" % (kind, names), flush=True)
+    if answers("docker", "image", "inspect", project):
+        run("docker", "image", "rm", "-f", project, check=False)
+
+
+def remove_leftovers():
+    """What tests that no longer run have made."""
+    lines = docker("ps", "-a", "--format", '{{.Label "com.docker.compose.project"}}').splitlines()
+    lines += docker("volume", "ls", "--format", '{{.Label "com.docker.compose.project"}}').splitlines()
+    lines += docker("image", "ls", "--format", "{{.Repository}}").splitlines()
+    for project in {line for line in lines if re.fullmatch(PROJECT + r"\d+", line)}:
+        if not os.path.exists("/proc/" + project[len(PROJECT):]):
+            print("removing %s of an earlier test" % project, flush=True)
+            remove_project(project)
+
+
+def build_image(tag, *what):
+    docker("build", "-q", "--force-rm", "-t", tag, *what, timeout=BUILD_S)
+
+
+def build_stage(stage, tag):
+    build_image(tag, "--target", stage, "-f", os.path.join(DOCKER_DIR, "Dockerfile"), support.ROOT)
+
+
+def build_programs():
+    """The stage that compiles. Its name keeps it for the next build; what it replaces is of no use any more."""
+    build_stage("build", "quoral-build")
+    run("docker", "image", "prune", "-f", "--filter", "label=quoral.stage=build", check=False)
+
+
+def image_of_programs(tag, server, ctl):
+    """The Dockerfile's image without its compiler: with programs of this machine."""
+    runtime = tag + "-runtime"
+    build_stage("runtime", runtime)
+    with tempfile.TemporaryDirectory(prefix="quoral-image-") as context:
+        is_ours = os.path.basename(server) == "quorald"
+        names = [(server, "quorald" if is_ours else "etcd.real"), (ctl, "quoralctl")]
+        for source, name in names:
+            shutil.copy(source, os.path.join(context, name))
+            run("strip", os.path.join(context, name), check=False)
+        if not is_ours:
+            with open(os.path.join(context, "quorald"), "w", encoding="utf-8") as f:
+                f.write(REFERENCE)
+                os.fchmod(f.fileno(), 0o755)
+        with open(os.path.join(context, "Dockerfile"), "w", encoding="utf-8") as f:
+            f.write("FROM %s\nCOPY %s /usr/local/bin/\n" % (
+                runtime, " ".join(sorted(n for n in os.listdir(context) if n != "Dockerfile"))))
+        build_image(tag, context)
+    docker("image", "rm", runtime)
+
+
+class Project:
+    """docker/compose.yaml under a name, an image and ports of its own."""
+
+    SERVICES = ["quoral1", "quoral2", "quoral3"]
+
+    def __init__(self, compose):
+        self.name = PROJECT + str(os.getpid())
+        self.compose = compose
+        self.ports = dict(zip(self.SERVICES, support.free_ports(len(self.SERVICES))))
+        self.environment = dict(os.environ, QUORAL_IMAGE=self.name,
+                                **{"QUORAL_PORT" + s[-1]: str(p) for s, p in self.ports.items()})
+        self.environment.pop("QUORAL_INITIAL_CLUSTER_STATE", None)
+
+    def say(self, *arguments, timeout=COMMAND_S, **variables):
+        """One call of the Compose program."""
+        return run(*self.compose, "-f", COMPOSE_FILE, "-p", self.name, *arguments, timeout=timeout,
+                   env=dict(self.environment, **variables))[1]
+
+    def container(self, service):
+        found = docker("ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project=" + self.name,
+                       "--filter", "label=com.docker.compose.service=" + service).split()
+        if len(found) != 1:
+            support.fail("%s has %d containers" % (service, len(found)))
+        return found[0]
+
+    def inspect(self, service):
+        return json.loads(docker("inspect", self.container(service)))[0]
+
+    def health(self, service):
+        return self.inspect(service)["State"]["Health"]["Status"]
+
+    def network(self):
+        """The name of the network that Compose has made."""
+        return docker("network", "ls", "--filter", "label=com.docker.compose.project=" + self.name,
+                      "--format", "{{.Name}}")
+
+    def volume(self, service):
+        return next(m["Name"] for m in self.inspect(service)["Mounts"] if m["Destination"] == "/var/lib/quoral")
+
+    def logs(self, lines=15):
+        return self.say("logs", "--no-color", "--tail=%d" % lines)
+
+    def remove(self):
+        remove_project(self.name)
