@@ -8,8 +8,10 @@
  *   NOOWN       a leader may propose a change before it has committed an entry of its own term
  *   NOWAIT      a leader may propose a change while another one is uncommitted (append mode)
  *   LOSECOMMIT  APPLY only: the commit index known to a member is lost in a crash
- *   SELF        a leader may remove itself: it leads until that is committed, without counting itself
- *   COUNTSELF   ... and counts itself
+ *   SELF        a leader may remove itself: it leads until that is committed, without counting itself; and who
+ *               is not in its own newest configuration may stand, without counting itself
+ *   COUNTSELF   ... and counts itself when it commits
+ *   VOTESELF    ... and counts itself when it stands
  * Bounds: MAXT terms, MAXL entries, MAXCC changes, MAXCRASH crashes (APPLY only: append mode has nothing
  * that a crash could lose in this model); START is the mask of the first configuration. A change needs a committed
  * own-term entry before it, so MAXL must be 3 for two changes by different leaders to compete.
@@ -18,8 +20,9 @@
  *   PRUNE       guided search for one shape of history (member 0 leads term 1, member 2 term 2, 3 and 4
  *               are added, only member 2 crashes); it proves nothing when it finds nothing
  *
- * Assertions: S2, a committed entry is never lost or replaced (as in fence.pml). GOAL asks whether two
- * changes made by leaders of different terms, the second one committed, are reached at all.
+ * Assertions: S2, a committed entry is never lost or replaced (as in fence.pml). GOAL=1 asks whether two
+ * changes made by leaders of different terms, the second one committed, are reached at all; GOAL=2 whether
+ * somebody is elected by a configuration without itself.
  * How to run it: check.py beside this file. What it shows: README.md.
  */
 #define N 5
@@ -109,13 +112,32 @@ inline pend(i,lo,hi,out) { /* is there a configuration entry in lo+1..hi */
 #endif
 byte nb;
 
+#ifdef SELF
+#define MAYSELF 1
+#define MAYSTAND(i,c) 1
+#else
+#define MAYSELF 0
+#define MAYSTAND(i,c) ((c)&(1<<(i)))
+#endif
+#ifdef COUNTSELF
+#define COUNTED(i,c) ((c) | (1<<(i)))
+#else
+#define COUNTED(i,c) (c)
+#endif
+#ifdef VOTESELF
+#define VOTERS(i,c) ((c) | (1<<(i)))
+#else
+#define VOTERS(i,c) (c)
+#endif
 /* campaign and win with the votes of the members in q (bit i is i's own) */
 #define CAMPAIGN(i,qq) \
   :: d_step { term[i]<MAXT && MAYLEAD(i) && ((qq)&(1<<(i))) && !(gotldr & (1<<(term[i]+1))) -> campaign(i,qq) }
 #define CAMP4(i) \
+  CAMPAIGN(i,1) CAMPAIGN(i,2) CAMPAIGN(i,4) CAMPAIGN(i,8) \
   CAMPAIGN(i,3) CAMPAIGN(i,5) CAMPAIGN(i,6) CAMPAIGN(i,7) CAMPAIGN(i,9) CAMPAIGN(i,10) CAMPAIGN(i,11) \
   CAMPAIGN(i,12) CAMPAIGN(i,13) CAMPAIGN(i,14) CAMPAIGN(i,15)
 #define CAMP5(i) \
+  CAMPAIGN(i,16) \
   CAMPAIGN(i,17) CAMPAIGN(i,18) CAMPAIGN(i,19) CAMPAIGN(i,20) CAMPAIGN(i,21) CAMPAIGN(i,22) CAMPAIGN(i,23) \
   CAMPAIGN(i,24) CAMPAIGN(i,25) CAMPAIGN(i,26) CAMPAIGN(i,27) CAMPAIGN(i,28) CAMPAIGN(i,29) CAMPAIGN(i,30) \
   CAMPAIGN(i,31)
@@ -131,7 +153,8 @@ inline campaign(i,qq) {
 #endif
   if
   /* smallest majorities are enough */
-  :: !ok && (c&(1<<i)) && CNT(q&c)*2 > CNT(c) && (q&c)==q && CNT(q)*2-2 <= CNT(c) ->
+  :: !ok && MAYSTAND(i,c) && ((q&c)|(1<<i))==q &&
+     CNT(q&VOTERS(i,c))*2 > CNT(c) && CNT(q&VOTERS(i,c))*2-2 <= CNT(c) ->
      b = 1; v = 0;
      do
      :: v<N -> if :: v!=i && (q&(1<<v)) && !(term[v]<=term[i] && POS(v)<=POS(i)) -> b = 0 :: else fi; v++
@@ -139,6 +162,9 @@ inline campaign(i,qq) {
      od;
      if
      :: b ->
+#if GOAL==2
+        assert(c&(1<<i));                                /* GOAL */
+#endif
         term[i]++; gotldr = gotldr | (1<<term[i]); v = 0;
         do
         :: v<N -> if :: q&(1<<v) -> term[v] = term[i]; ldr[v] = 0; ackt[v] = 0; ackd[v] = 0 :: else fi; v++
@@ -167,16 +193,6 @@ inline campaign(i,qq) {
        ln[i]++; LT(i,ln[i]) = term[i]; LC(i,ln[i]) = 0; ledlog[term[i]*W+ln[i]] = term[i]; ledlen[term[i]] = ln[i]; \
        SAY("member %d appends a no-op of term %d at index %d\n",i,term[i],ln[i]) }
 /* leader proposes to add or remove server f */
-#ifdef SELF
-#define MAYSELF 1
-#else
-#define MAYSELF 0
-#endif
-#ifdef COUNTSELF
-#define COUNTED(i,c) ((c) | (1<<(i)))
-#else
-#define COUNTED(i,c) (c)
-#endif
 #define FLIP(i,f) \
   :: d_step { ldr[i] && ln[i]<MAXL && ncc<MAXCC && ((f)!=(i) || MAYSELF) && MAYFLIP(f) -> flip(i,f) }
 inline flip(i,f) {
@@ -282,7 +298,7 @@ active proctype Sys() {
 #if MAXCRASH>0
   I5(CRASH)
 #endif
-#ifdef GOAL      /* two changes made by leaders of different terms, the second one committed */
+#if GOAL==1      /* two changes made by leaders of different terms, the second one committed */
   :: d_step { ncc==2 && LC(0,2)!=0 && LT(0,2)==1 && gt[3]>1 &&
        ((LC(1,3)!=0 && LT(1,3)==gt[3]) || (LC(2,3)!=0 && LT(2,3)==gt[3])) -> assert(0) /* GOAL */ }
 #endif
