@@ -1,4 +1,4 @@
-/* A snapshot of another member takes the place of the store (raft-over-actors.md section 3). The log already
+/* A snapshot of another member takes the place of the store (docs/CONSENSUS.md, "A snapshot"). The log already
  * begins after it, so there is no way back: what fails here ends the node, and the next start goes on.
  *
  * What this store knew of entries that the snapshot covers is gone with it: whoever waits for their results
