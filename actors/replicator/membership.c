@@ -140,7 +140,10 @@ static api_error_t check_urls(const configuration_message_t *configuration,
 static api_error_t check_add(const configuration_message_t *configuration,
                              const member_message_t *member, const membership_rules_t *rules)
 {
-    if (find(configuration, member->id) || was_removed(configuration, member->id)) {
+    if (was_removed(configuration, member->id)) {
+        return API_MEMBER_NOT_FOUND; /* as etcd tells who adds the same URLs twice in a second */
+    }
+    if (find(configuration, member->id)) {
         return API_MEMBER_EXISTS;
     }
     api_error_t error = check_urls(configuration, member);

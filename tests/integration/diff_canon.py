@@ -30,6 +30,8 @@ class Canon:
     def __init__(self):
         self.ids = None  # (cluster, member)
         self.lease_names = {}  # id that this server chose -> name
+        self.member_names = {}  # id of a member that was added -> name
+        self.next_member = None  # the name of the next one
 
     def header(self, message):
         if not message.HasField("header"):
@@ -142,11 +144,33 @@ class Canon:
         for field in ("dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex", "raftTerm"):
             setattr(response, field, 1 if getattr(response, field) > 0 else 0)
 
+    def member(self, m):
+        """Its id becomes a number that is made of its name."""
+        if m.ID == self.ids[1]:
+            m.ID = 1
+        elif m.ID in self.member_names:
+            m.ID = 2 + int.from_bytes(self.member_names[m.ID].encode(), "big") % 2 ** 60
+
     def members(self, _, response):
         self.header(response)
+        ids = [m.ID for m in response.members]
+        if ids != sorted(ids):
+            response.members.add(name="not sorted by id")
         for m in response.members:
-            if m.ID == self.ids[1]:
-                m.ID = 1
+            self.member(m)
+        members = sorted(response.members, key=lambda m: m.ID)
+        del response.members[:]
+        response.members.extend(members)
+
+    def member_add(self, request, response):
+        self.member_names[response.member.ID] = self.next_member
+        self.member(response.member)
+        self.members(request, response)
+
+    def hash(self, _, response):
+        """Each server has its own sum: only that there is one can be compared."""
+        self.header(response)
+        response.hash = 1
 
 
 METHODS = {
@@ -164,6 +188,13 @@ METHODS = {
     "etcdserverpb.Lease/LeaseLeases": (rpc.LeaseLeasesRequest, rpc.LeaseLeasesResponse, Canon.leases),
     "etcdserverpb.Lease/LeaseKeepAlive": (rpc.LeaseKeepAliveRequest, rpc.LeaseKeepAliveResponse, Canon.lease_id),
     "etcdserverpb.Cluster/MemberList": (rpc.MemberListRequest, rpc.MemberListResponse, Canon.members),
+    "etcdserverpb.Cluster/MemberAdd": (rpc.MemberAddRequest, rpc.MemberAddResponse, Canon.member_add),
+    "etcdserverpb.Cluster/MemberRemove": (rpc.MemberRemoveRequest, rpc.MemberRemoveResponse, Canon.members),
+    "etcdserverpb.Cluster/MemberUpdate": (rpc.MemberUpdateRequest, rpc.MemberUpdateResponse, Canon.members),
+    "etcdserverpb.Cluster/MemberPromote": (rpc.MemberPromoteRequest, rpc.MemberPromoteResponse, Canon.members),
+    "etcdserverpb.Maintenance/MoveLeader": (rpc.MoveLeaderRequest, rpc.MoveLeaderResponse, Canon.plain),
+    "etcdserverpb.Maintenance/Hash": (rpc.HashRequest, rpc.HashResponse, Canon.hash),
+    "etcdserverpb.Maintenance/HashKV": (rpc.HashKVRequest, rpc.HashKVResponse, Canon.hash),
     "etcdserverpb.Maintenance/Alarm": (rpc.AlarmRequest, rpc.AlarmResponse, Canon.plain),
     "etcdserverpb.Maintenance/Status": (rpc.StatusRequest, rpc.StatusResponse, Canon.status),
 }

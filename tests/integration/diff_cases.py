@@ -13,6 +13,7 @@ from diff_pair import Answer, result_of, show
 from diff_watch import PATIENCE, WatchStream
 
 CASES = []
+FRESH_CASES = []  # those among them that need fresh servers
 ALL = {"key": b"\0", "range_end": b"\0"}
 LIMIT = 1572864  # --max-request-bytes
 MESSAGE_LIMIT = LIMIT + 512 * 1024
@@ -22,6 +23,11 @@ PROGRESS_FLAG = "--watch-progress-notify-interval=300ms"
 def case(function):
     CASES.append(function)
     return function
+
+
+def fresh_case(function):
+    FRESH_CASES.append(function)
+    return case(function)
 
 
 class Both:

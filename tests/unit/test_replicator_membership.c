@@ -121,7 +121,7 @@ static void an_id_is_used_once_for_ever(void **state)
 {
     (void)state;
     refused(3, false, change_of(ADD, 2, false, "u7"), API_MEMBER_EXISTS);
-    refused(3, false, change_of(ADD, 6, false, "u7"), API_MEMBER_EXISTS);
+    refused(3, false, change_of(ADD, 6, false, "u7"), API_MEMBER_NOT_FOUND); /* it was removed */
 }
 
 static void a_url_belongs_to_one_member(void **state)
