@@ -2,8 +2,9 @@
  * are questions to the lease actor; each carries the applied index this gateway has seen, so that a
  * lease whose grant a client has seen acknowledged is never unknown.
  *
- * Like proposals, questions wait while no leader is known. A lease actor that has not heard of the
- * leader yet answers "no leader": the question is asked again a little later.
+ * Like proposals, questions wait while no leader is known, but for the list, which is what this member has
+ * applied. A lease actor that has not heard of the leader yet answers "no leader": the question is asked
+ * again a little later.
  *
  * Keepalives of one stream are answered in the order they came. */
 #include "actors/api/api_lease.h"
@@ -105,30 +106,39 @@ static void ask(api_t *self, uint64_t request_id, lease_op_t op, int64_t id)
     lease_asks_t *asks = &self->lease_asks;
     asks->items = xgrow(asks->items, &asks->capacity, asks->count + 1, sizeof *asks->items);
     asks->items[asks->count++] = (msg_lease_ask_t){.req_id = request_id, .op = op, .id = id};
+    asks->local += op == LEASE_OP_LIST;
+}
+
+static void send(api_t *self, const msg_lease_ask_t *item)
+{
+    msg_t *msg = msg_new(MSG_LEASE_ASK);
+    msg->u.lease_ask = *item;
+    msg->u.lease_ask.applied_index = self->applied_index;
+    outbox_put(self->out, ACTOR_LEASE, &msg);
 }
 
 void api_flush_lease(api_t *self)
 {
     lease_asks_t *asks = &self->lease_asks;
-    if (asks->count == 0 || self->role.leader == 0 || self->now_us < asks->retry_us) {
+    bool is_led = self->role.leader != 0 && self->now_us >= asks->retry_us;
+    if (asks->count == 0 || (!is_led && asks->local == 0)) {
         return;
     }
-    asks->retry_us = 0;
-    size_t sent = 0;
-    while (sent < asks->count && outbox_room(self->out, ACTOR_LEASE)) {
-        msg_lease_ask_t *item = &asks->items[sent++];
-        if (!id_map_get(&self->requests, item->req_id)) {
-            continue; /* its call has ended */
+    asks->retry_us = is_led ? 0 : asks->retry_us;
+    size_t kept = 0;
+    for (size_t i = 0; i < asks->count; i++) {
+        const msg_lease_ask_t *item = &asks->items[i];
+        bool is_local = item->op == LEASE_OP_LIST;
+        if (!outbox_room(self->out, ACTOR_LEASE) || !(is_led || is_local)) {
+            asks->items[kept++] = *item;
+            continue;
         }
-        msg_t *msg = msg_new(MSG_LEASE_ASK);
-        msg->u.lease_ask = *item;
-        msg->u.lease_ask.applied_index = self->applied_index;
-        outbox_put(self->out, ACTOR_LEASE, &msg);
+        asks->local -= is_local;
+        if (id_map_get(&self->requests, item->req_id)) { /* else its call has ended */
+            send(self, item);
+        }
     }
-    asks->count -= sent;
-    if (asks->count) {
-        memmove(asks->items, asks->items + sent, asks->count * sizeof *asks->items);
-    }
+    asks->count = kept;
 }
 
 uint64_t api_lease_deadline(const api_t *self)

@@ -62,6 +62,7 @@ typedef struct {
 typedef struct {
     msg_lease_ask_t *items;
     size_t count, capacity;
+    size_t local;      /* of them: answered here, whoever leads */
     uint64_t retry_us; /* not before; 0 = at once */
 } lease_asks_t;
 

@@ -156,8 +156,9 @@ void lease_release_applied(lease_t *self, uint64_t now_us, outbox_t *out)
 
 /* ---- a gateway asks ---- */
 
-/* A list is what this member has applied, when it has applied what its gateway has seen. The other questions
- * need no look at that: a read index is never below what was applied anywhere before it was asked for. */
+/* A list is what this member has applied, when it has applied what its gateway has seen; that needs no leader.
+ * The other questions need no look at that: a read index is never below what was applied anywhere before it
+ * was asked for. */
 void lease_on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out)
 {
     const msg_lease_ask_t *ask = &msg->u.lease_ask;
@@ -166,11 +167,11 @@ void lease_on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *ou
                            .op = ask->op,
                            .id = ask->id,
                            .index = ask->applied_index};
-    if (self->role.leader == 0) {
-        lease_fail(self, &question, API_NO_LEADER, out);
-    } else if (ask->op == LEASE_OP_LIST) {
+    if (ask->op == LEASE_OP_LIST) {
         lease_queue(self, &self->applying, &question, out);
         lease_release_applied(self, now_us, out);
+    } else if (self->role.leader == 0) {
+        lease_fail(self, &question, API_NO_LEADER, out);
     } else if (self->term) {
         lease_queue(self, &self->asked, &question, out);
     } else {

@@ -222,6 +222,29 @@ static void questions_wait_for_a_leader(void **state)
     expect_keep_alive(rig, call, 1, 10);
 }
 
+static void the_list_needs_no_leader(void **state)
+{
+    api_rig_t *rig = *state;
+    api_rig_role(rig, ROLE_FOLLOWER, 0);
+    Etcdserverpb__LeaseTimeToLiveRequest about = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    about.id = 7;
+    api_rig_unary(rig, METHOD_LEASE_TIME_TO_LIVE, &about);
+    Etcdserverpb__LeaseLeasesRequest all = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
+    uint64_t gone = api_rig_begin(rig, METHOD_LEASE_LEASES);
+    api_rig_send(rig, gone, &all);
+    api_call_cancel(rig->api, gone);
+    uint64_t call = api_rig_unary(rig, METHOD_LEASE_LEASES, &all);
+    msg_lease_ask_t ask = expect_ask(rig, LEASE_OP_LIST);
+    core_test_expect_nothing(&rig->core);
+    answer(rig, &ask, API_NONE, 0, 0);
+    api_rig_turn(rig);
+    api_rig_free_message(
+        api_rig_expect_answer(rig, call, &etcdserverpb__lease_leases_response__descriptor));
+    api_rig_role(rig, ROLE_FOLLOWER, 99);
+    api_rig_turn(rig);
+    expect_ask(rig, LEASE_OP_TIME_TO_LIVE);
+}
+
 static void a_cancelled_stream_asks_nothing_more(void **state)
 {
     api_rig_t *rig = *state;
@@ -336,6 +359,7 @@ int main(void)
         TEST(an_unanswered_keepalive_ends_its_stream),
         TEST(an_error_ends_the_stream),
         TEST(questions_wait_for_a_leader),
+        TEST(the_list_needs_no_leader),
         TEST(a_cancelled_stream_asks_nothing_more),
         TEST(time_to_live_adds_keys_from_the_store),
         TEST(an_unknown_lease_lives_minus_one_seconds),

@@ -121,6 +121,9 @@ static void a_list_waits_until_what_its_asker_has_seen_is_here(void **state)
     lt_change(&test, LEASE_GRANTED, 7, 5);
     lt_applied(&test, 12);
     assert_int_equal(lt_expect_answer(&test).id_count, 1);
+    lt_role(&test, ROLE_FOLLOWER, 2, 0); /* whoever leads */
+    lt_ask(&test, LEASE_OP_LIST, 0, 12);
+    assert_int_equal(lt_expect_answer(&test).id_count, 1);
     core_test_end(&test);
 }
 
