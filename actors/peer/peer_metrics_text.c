@@ -44,7 +44,17 @@ static uint64_t read_cell(const _Atomic uint64_t *cell)
 static void print_family(buf_t *out, const family_t *family, const peer_metrics_t *self,
                          uint64_t own_id)
 {
+    bool is_of_self = family->offset == CELL(is_known);
+    if (!is_of_self && read_cell(&self->members[0].member) == 0) {
+        return;
+    }
     metrics_text_head(out, family->name, family->type, family->help);
+    if (is_of_self) {
+        char labels[80];
+        (void)snprintf(labels, sizeof labels, "Local=\"%" PRIx64 "\",Remote=\"%" PRIx64 "\"",
+                       own_id, own_id);
+        metrics_text_value(out, family->name, labels, 1);
+    }
     for (size_t i = 0; i < PEER_METRICS_MEMBERS; i++) {
         const peer_member_metrics_t *place = &self->members[i];
         uint64_t id = read_cell(&place->member);
@@ -104,11 +114,11 @@ static void print_rtt(buf_t *out, const char *name, const peer_member_metrics_t 
 void peer_metrics_text(buf_t *out, const peer_metrics_t *self, uint64_t own_id)
 {
     const char rtt[] = "etcd_network_peer_round_trip_time_seconds";
-    if (read_cell(&self->members[0].member) == 0) {
-        return;
-    }
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         print_family(out, &families[i], self, own_id);
+    }
+    if (read_cell(&self->members[0].member) == 0) {
+        return;
     }
     metrics_text_head(out, rtt, "histogram", "Round-Trip-Time histogram between peers");
     for (size_t i = 0; i < PEER_METRICS_MEMBERS && read_cell(&self->members[i].member); i++) {

@@ -352,6 +352,9 @@ static void test_other_members(void **state)
     (void)state;
     char *text = page();
     assert_null(strstr(text, "etcd_network_active_peers"));
+    assert_has(
+        text,
+        "\netcd_network_known_peers{Local=\"8e9e05c52164694d\",Remote=\"8e9e05c52164694d\"} 1\n");
     free(text);
     peer_member_metrics_t *two = peer_metrics_of(&peers, 0x2222);
     peer_member_metrics_t *three = peer_metrics_of(&peers, 0x3333);
@@ -367,6 +370,9 @@ static void test_other_members(void **state)
     assert_has(text, "# TYPE etcd_network_active_peers gauge\n"
                      "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"2222\"} 1\n"
                      "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"3333\"} 0\n");
+    assert_has(
+        text, "etcd_network_known_peers{Local=\"8e9e05c52164694d\",Remote=\"8e9e05c52164694d\"} 1\n"
+              "etcd_network_known_peers{Local=\"8e9e05c52164694d\",Remote=\"2222\"} 1\n");
     assert_has(text, "\netcd_network_peer_sent_bytes_total{To=\"2222\"} 70\n");
     assert_has(text, "\netcd_network_peer_received_failures_total{From=\"3333\"} 2\n");
     assert_has(text,
