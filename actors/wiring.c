@@ -137,6 +137,12 @@ bool wiring_carries(const wiring_edge_t *edge, msg_kind_t kind)
     return false;
 }
 
+bool wiring_credits_due(const wiring_edge_t *edge, const msg_credit_t *owed)
+{
+    enum { PARTS = 4 };
+    return owed->messages >= edge->messages_max / PARTS || owed->bytes >= edge->bytes_max / PARTS;
+}
+
 outbox_t *wiring_outbox(actor_id_t actor)
 {
     outbox_edge_t edges[PORT_END];

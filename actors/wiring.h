@@ -33,6 +33,10 @@ unsigned wiring_stage(actor_id_t actor);
 /* The edge, or NULL. */
 const wiring_edge_t *wiring_find(actor_id_t from, actor_id_t to);
 bool wiring_carries(const wiring_edge_t *edge, msg_kind_t kind);
+/* Do credits of this edge have to go back now? Not while they are less than a quarter of it: each would
+ * wake the sender for nothing. One that waits for room has the other three quarters on the way, so the
+ * quarter gets full and it is woken. */
+bool wiring_credits_due(const wiring_edge_t *edge, const msg_credit_t *owed);
 /* An outbox with the credits of all edges that leave `actor`. */
 outbox_t *wiring_outbox(actor_id_t actor);
 const char *wiring_policy_name(edge_policy_t policy);

@@ -25,7 +25,7 @@ struct runtime {
     mailbox_t *mailboxes[MAILBOX_COUNT]; /* NULL where no edge leads */
     mailslot_t *slots[ACTOR_COUNT];      /* by receiver */
     msg_credit_t owed[ACTOR_COUNT];      /* taken from an edge and not yet given back, by sender */
-    bool charged[ACTOR_COUNT];           /* the edge from this sender has credits */
+    const wiring_edge_t *charged[ACTOR_COUNT]; /* the edge from this sender, if it has credits */
     zactor_t *actor;
     zsock_t *pipe;
     bool ended, stopping, stop_answered, end_told;
@@ -64,7 +64,7 @@ runtime_t *runtime_new(const runtime_cfg_t *cfg)
         const wiring_edge_t *edge = &wiring_edges[i];
         if (edge->to == cfg->id) {
             wanted[edge->mailbox] = true;
-            self->charged[edge->from] = edge->policy != EDGE_FREE;
+            self->charged[edge->from] = edge->policy != EDGE_FREE ? edge : NULL;
         }
     }
     for (int box = 0; box < MAILBOX_COUNT; box++) {
@@ -110,7 +110,7 @@ static void give_credits_back(runtime_t *self)
 {
     for (int from = 0; from < ACTOR_COUNT; from++) {
         msg_credit_t *owed = &self->owed[from];
-        if (owed->messages) {
+        if (owed->messages && wiring_credits_due(self->charged[from], owed)) {
             msg_t *msg = msg_new(MSG_CREDIT);
             msg->from = self->cfg.id;
             msg->u.credit = *owed;

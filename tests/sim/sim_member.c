@@ -527,7 +527,7 @@ static void give_credits_back(member_t *self, actor_id_t id)
 {
     for (int from = 1; from < ACTOR_COUNT; from++) {
         msg_credit_t *owed = &self->actors[id].owed[from];
-        if (owed->messages) {
+        if (owed->messages && wiring_credits_due(wiring_find((actor_id_t)from, id), owed)) {
             msg_t *msg = msg_new(MSG_CREDIT);
             msg->from = id;
             msg->u.credit = *owed;

@@ -89,6 +89,29 @@ static void room_ends_with_the_credits_and_comes_back_with_them(void **state)
     assert_null(outbox);
 }
 
+/* Whatever its receiver keeps to itself, a sender that has no room has something on its way. */
+static void credits_that_stay_back_leave_room(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < wiring_edge_count; i++) {
+        const wiring_edge_t *edge = &wiring_edges[i];
+        if (edge->policy == EDGE_FREE) {
+            continue;
+        }
+        msg_credit_t all_messages = {.messages = edge->messages_max};
+        msg_credit_t all_bytes = {.messages = 1, .bytes = edge->bytes_max};
+        assert_true(wiring_credits_due(edge, &all_messages));
+        assert_true(wiring_credits_due(edge, &all_bytes));
+        msg_credit_t quarter = {.messages = edge->messages_max / 4};
+        assert_true(wiring_credits_due(edge, &quarter));
+        quarter = (msg_credit_t){.messages = 1, .bytes = edge->bytes_max / 4};
+        assert_true(wiring_credits_due(edge, &quarter));
+        msg_credit_t less = {.messages = edge->messages_max / 4 - 1,
+                             .bytes = edge->bytes_max / 4 - 1};
+        assert_false(wiring_credits_due(edge, &less));
+    }
+}
+
 static void messages_leave_in_the_order_they_were_put(void **state)
 {
     (void)state;
@@ -117,6 +140,7 @@ int main(void)
         cmocka_unit_test(every_actor_has_a_stage),
         cmocka_unit_test(an_edge_carries_only_what_it_lists),
         cmocka_unit_test(room_ends_with_the_credits_and_comes_back_with_them),
+        cmocka_unit_test(credits_that_stay_back_leave_room),
         cmocka_unit_test(messages_leave_in_the_order_they_were_put),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
