@@ -244,7 +244,7 @@ void admin_on_configuration(admin_t *self);
 /* ---- nemesis ---- */
 nemesis_t *nemesis_new(sim_t *sim);
 void nemesis_destroy(nemesis_t **self_p);
-void nemesis_act(nemesis_t *self);
+void nemesis_act(nemesis_t *self, uint64_t what);
 /* A member that is made while the cluster runs. */
 void nemesis_start_later(nemesis_t *self, const member_t *member);
 /* Ends all faults, starts all members. */

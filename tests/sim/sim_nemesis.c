@@ -8,6 +8,8 @@
 #include "messages/xalloc.h"
 #include "tests/sim/sim.h"
 
+enum { ONLY_RESTART = 1 }; /* argument of EVENT_FAULT */
+
 struct nemesis {
     sim_t *sim;
     uint64_t restart_at_us[SIM_MEMBERS_MAX]; /* 0 = runs */
@@ -117,7 +119,9 @@ static void restart(nemesis_t *self, bool all)
 
 void nemesis_start_later(nemesis_t *self, const member_t *member)
 {
-    self->restart_at_us[member->slot] = self->sim->now_us + 1 + sim_below(self->sim, 2000000);
+    uint64_t delay_us = 1 + sim_below(self->sim, 2000000);
+    self->restart_at_us[member->slot] = self->sim->now_us + delay_us;
+    sim_schedule(self->sim, delay_us, (occurrence_t){.kind = EVENT_FAULT, .a = ONLY_RESTART});
 }
 
 static void pause_one(nemesis_t *self)
@@ -203,14 +207,14 @@ static void drift(nemesis_t *self)
     }
 }
 
-void nemesis_act(nemesis_t *self)
+void nemesis_act(nemesis_t *self, uint64_t what)
 {
     sim_t *sim = self->sim;
-    if (self->over) {
+    restart(self, false);
+    if (self->over || what == ONLY_RESTART) {
         return;
     }
     soon(self);
-    restart(self, false);
     if (self->network_until_us && self->network_until_us <= sim->now_us) {
         self->network_until_us = 0;
         network_heal(sim->network);

@@ -149,7 +149,7 @@ static void dispatch(sim_t *self, occurrence_t *event)
         return;
     }
     if (event->kind == EVENT_FAULT) {
-        nemesis_act(self->nemesis);
+        nemesis_act(self->nemesis, event->a);
         return;
     }
     member_t *member = &self->members[event->slot];
