@@ -29,6 +29,7 @@ typedef struct {
     progress_state_t state;
     uint64_t match;         /* known to be on its disk */
     uint64_t next;          /* index of the next entry to send */
+    uint64_t commit_told;   /* it has been told to be committed, by whatever was sent last */
     uint64_t incarnation;   /* of the process that answered last; 0 = none has */
     bool was_heard;         /* in this term */
     uint64_t heard_us;      /* when it acknowledged anything last */

@@ -129,6 +129,7 @@ static void send_append(replicator_t *self, progress_t *follower, uint64_t prev_
         entries_append(&append->entries, raft_log_at(&self->log, ++last));
     }
     progress_sent(follower, last, append->entries.bytes, self->now_us + self->cfg.heartbeat_us);
+    follower->commit_told = self->commit < last ? self->commit : last;
     replicator_say(follower->member, &content, out);
 }
 
@@ -176,16 +177,32 @@ static void mind_kept(const replicator_t *self, progress_t *follower)
     }
 }
 
-static void send_heartbeat(replicator_t *self, const progress_t *follower, outbox_t *out)
+static uint64_t committed_there(const replicator_t *self, const progress_t *follower)
+{
+    return self->commit < follower->match ? self->commit : follower->match;
+}
+
+static void send_heartbeat(replicator_t *self, progress_t *follower, outbox_t *out)
 {
     if (!outbox_room(out, ACTOR_PEER)) {
         metrics_add(self->metrics, METRIC_HEARTBEAT_FAILURES, 1);
         return;
     }
     peer_msg_t *content = peer_msg_new(PEER_HEARTBEAT, self->lead);
-    content->u.heartbeat.commit = self->commit < follower->match ? self->commit : follower->match;
+    content->u.heartbeat.commit = committed_there(self, follower);
     content->u.heartbeat.round = self->round;
+    follower->commit_told = content->u.heartbeat.commit;
     replicator_say(follower->member, &content, out);
+}
+
+/* Who waits there, for a result, a read or an event, waits for the commit index: if no append carries it, it
+ * goes out by itself. */
+static void tell_commit(replicator_t *self, progress_t *follower, outbox_t *out)
+{
+    if (follower->state == PROGRESS_REPLICATE &&
+        committed_there(self, follower) > follower->commit_told && outbox_room(out, ACTOR_PEER)) {
+        send_heartbeat(self, follower, out);
+    }
 }
 
 /* Does a quorum still answer? Once per heartbeat interval, for election's check of the quorum. */
@@ -228,6 +245,7 @@ void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
             send_heartbeat(self, follower, out);
         }
         send_appends(self, follower, out);
+        tell_commit(self, follower, out);
     }
     replicator_say_taken(self, out);
 }

@@ -281,6 +281,47 @@ static void heartbeats_carry_what_the_follower_may_commit(void **state)
     repl_destroy(&repl);
 }
 
+/* A client of the follower waits there for its put. */
+static void a_follower_hears_at_once_what_is_committed(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_clear(repl);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
+    assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 3);
+    msg_free(&msg);
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT); /* it has told of no entry yet */
+    repl_hear_ack(repl, 3, 2, 3, 0);
+    msg = repl_expect_peer(repl, 3, PEER_HEARTBEAT);
+    assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 3);
+    msg_free(&msg);
+    repl_hear_ack(repl, 3, 2, 3, 0); /* no news */
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
+static void an_append_tells_what_is_committed_too(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_clear(repl);
+    repl_propose(repl, 6, "b"); /* in the same burst as the acknowledgement */
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    assert_int_equal(expect_append(repl, 2).commit, 3);
+    assert_int_equal(expect_append(repl, 3).commit, 3);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT);
+    repl_hear_ack(repl, 3, 2, 3, 0); /* the append has told it */
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
 static void alone_there_are_no_heartbeats(void **state)
 {
     (void)state;
@@ -534,6 +575,8 @@ int main(void)
         cmocka_unit_test(a_lost_append_is_found_out),
         cmocka_unit_test(a_restarted_follower_is_probed),
         cmocka_unit_test(heartbeats_carry_what_the_follower_may_commit),
+        cmocka_unit_test(a_follower_hears_at_once_what_is_committed),
+        cmocka_unit_test(an_append_tells_what_is_committed_too),
         cmocka_unit_test(alone_there_are_no_heartbeats),
         cmocka_unit_test(a_quorum_that_answers_is_reported_once_per_interval),
         cmocka_unit_test(a_full_edge_costs_heartbeats_and_nothing_else),
