@@ -264,7 +264,8 @@ typedef struct {
     uint64_t member;
     peer_msg_t *content;
 } msg_peer_t;
-/* A member can be reached, or not any more, since that time; as peer heartbeats tell. */
+/* A member can be reached, or not any more, since that time; as peer heartbeats tell. This very member, not
+ * any more: the others have removed it. */
 typedef struct {
     uint64_t member;
     bool is_active;

@@ -124,7 +124,9 @@ void api_member_list_read(api_t *self, call_t *call)
         buf_field_bytes(&out, ADD_MEMBER, bytes_slice(call->request));
     }
     for (size_t i = 0; i < members->n_members; i++) {
-        append_member(&out, is_add ? ADD_MEMBERS : LIST_MEMBERS, members->members[i]);
+        if (!self->members.is_removed || members->members[i]->id != self->cfg.member_id) {
+            append_member(&out, is_add ? ADD_MEMBERS : LIST_MEMBERS, members->members[i]);
+        }
     }
     members_free(&members);
     bytes_t *answer = buf_bytes(&out);
@@ -142,6 +144,7 @@ static void propose(api_t *self, call_t *call, Quoral__MembershipChange__Kind ki
     change.member = member;
     change.origin = self->cfg.origin;
     change.request_id = api_request_id(self, call);
+    call->member_id = member->id;
     uint8_t *room = NULL;
     bytes_t *payload = bytes_alloc(quoral__membership_change__get_packed_size(&change), &room);
     quoral__membership_change__pack(&change, room);

@@ -64,9 +64,30 @@ static reachable_t *find_other(members_t *members, uint64_t id)
     return NULL;
 }
 
+/* This member ends, and nobody sends it its log any more: who asked it for just that has the answer now. */
+static void on_removed(api_t *self)
+{
+    size_t at = 0;
+    call_t *call = NULL;
+    self->members.is_removed = true;
+    while ((call = id_map_next(&self->calls, &at))) {
+        bool is_asked = call->method == METHOD_MEMBER_REMOVE && call->proposal &&
+                        call->member_id == self->cfg.member_id;
+        if (is_asked) {
+            bytes_unref(&call->proposal);
+            api_request_settled(self, call);
+            api_read_soon(self, call, true);
+        }
+    }
+}
+
 void api_on_peer_status(api_t *self, const msg_peer_status_t *status)
 {
     members_t *members = &self->members;
+    if (status->member == self->cfg.member_id) {
+        on_removed(self);
+        return;
+    }
     reachable_t *other = find_other(members, status->member);
     if (!other && members->other_count == LIMIT_MEMBERS && members->applied) {
         forget_others(members);

@@ -77,7 +77,7 @@ typedef struct {
     Quoral__Configuration *applied; /* NULL = not known yet */
     uint64_t index;                 /* APPLIED.members_index that this is from */
     bool is_stale;
-    bool is_learner; /* this member */
+    bool is_learner, is_removed; /* this member; the latter as the others say */
     reachable_t others[LIMIT_MEMBERS];
     size_t other_count;
 } members_t;

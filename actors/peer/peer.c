@@ -350,13 +350,23 @@ static void on_pong(peer_link_t *link, const peer_msg_t *pong, uint64_t now_us)
     }
 }
 
-/* Unasked: this member was removed while it was away. */
-static void on_cluster(const peer_t *self, const peer_cluster_t *cluster, outbox_t *out)
+/* The gateway may have a client that asked for just that: no log brings the answer any more. */
+static void end_removed(const peer_t *self, uint64_t now_us, outbox_t *out)
+{
+    msg_t *msg = msg_new(MSG_PEER_STATUS);
+    msg->u.peer_status = (msg_peer_status_t){.member = self->cfg.member_id, .since_us = now_us};
+    outbox_put(out, ACTOR_GRPC_GATEWAY, &msg);
+    outbox_end_node(out, "the member has been permanently removed from the cluster");
+}
+
+/* Unasked: this member was removed while it was away, or through itself. */
+static void on_cluster(const peer_t *self, const peer_cluster_t *cluster, uint64_t now_us,
+                       outbox_t *out)
 {
     roster_t roster = {0};
     if (cluster->is_committed && roster_decode(&roster, bytes_slice(cluster->configuration)) == 0 &&
         roster_has_removed(&roster, self->cfg.member_id)) {
-        outbox_end_node(out, "the member has been permanently removed from the cluster");
+        end_removed(self, now_us, out);
     }
     roster_deinit(&roster);
 }
@@ -391,7 +401,7 @@ static void dispatch(peer_t *self, peer_link_t *link, peer_msg_t **content_p, ui
     switch ((*content_p)->kind) {
     case PEER_PING: on_ping(self, link, *content_p, out); break;
     case PEER_PONG: on_pong(link, *content_p, now_us); break;
-    case PEER_CLUSTER: on_cluster(self, &(*content_p)->u.cluster, out); break;
+    case PEER_CLUSTER: on_cluster(self, &(*content_p)->u.cluster, now_us, out); break;
     default: pass_on(self, handler_of((*content_p)->kind), link->id, content_p, out);
     }
     peer_msg_free(content_p);

@@ -149,13 +149,13 @@ static void leave(replicator_t *self, outbox_t *out)
 
 static void end_of_burst(replicator_t *self, outbox_t *out)
 {
-    bool must_leave = replicator_must_leave(self);
     replicator_make_changes(self, out);
     replicator_mind_handover(self, out);
     replicator_tell_members(self, out);
     replicator_write_log(self, out);
     replicator_mind_install(self, out); /* before anything behind it is delivered */
     replicator_deliver(self, out);
+    bool must_leave = replicator_must_leave(self);
     bool has_new_round = replicator_confirm_reads(self, out);
     if (self->lead) {
         replicator_lead(self, has_new_round || must_leave, out);

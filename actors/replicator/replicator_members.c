@@ -112,9 +112,10 @@ void replicator_tell_members(replicator_t *self, outbox_t *out)
     }
 }
 
+/* Not before the store has it: a client may have asked this very member, and waits for what comes of it. */
 bool replicator_must_leave(const replicator_t *self)
 {
-    return self->is_removed && is_committed(self);
+    return self->is_removed && raft_log_configuration(&self->log)->index <= self->delivered;
 }
 
 /* ---- changes ---- */

@@ -239,6 +239,33 @@ static void what_the_leader_finds_reaches_the_client(void **state)
     }
 }
 
+/* The others send nothing more to who is removed: it hears of it from peer, and ends. */
+static void who_removes_a_member_through_itself_has_an_answer(void **state)
+{
+    api_rig_t *rig = *state;
+    cluster(rig, 3, 3, 0);
+    api_rig_role(rig, ROLE_FOLLOWER, 1);
+    uint64_t other = drop(rig, 99);
+    uint64_t first = take_proposed(rig);
+    for (uint64_t id = 1; id < 3; id++) {
+        peer_is(rig, id, true);
+    }
+    rig->core.now_us += 6 * SECOND_US;
+    uint64_t call = drop(rig, RIG_MEMBER_ID);
+    uint64_t req_id = take_proposed(rig);
+    peer_is(rig, RIG_MEMBER_ID, false);
+    api_rig_turn(rig);
+    Etcdserverpb__MemberListResponse *got = api_rig_expect_answer(rig, call, LIST_TYPE);
+    assert_int_equal(got->n_members, 2);
+    assert_true(got->members[0]->id == 1 && got->members[1]->id == 2);
+    api_rig_free_message(got);
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_PROPOSALS_FAILED), 0);
+    api_rig_expect_open(rig, other);
+    applied(rig, req_id); /* if it did come after all */
+    refused(rig, first, API_MEMBER_NOT_FOUND);
+    api_rig_expect_error(rig, other, API_MEMBER_NOT_FOUND);
+}
+
 static void a_change_waits_for_a_leader_like_any_proposal(void **state)
 {
     api_rig_t *rig = *state;
@@ -600,6 +627,7 @@ int main(void)
         TEST(a_member_that_is_added_is_in_the_answer),
         TEST(each_change_names_its_member),
         TEST(what_the_leader_finds_reaches_the_client),
+        TEST(who_removes_a_member_through_itself_has_an_answer),
         TEST(a_change_waits_for_a_leader_like_any_proposal),
         TEST(urls_of_a_new_member_are_checked),
         TEST(nonsense_is_told_as_such),

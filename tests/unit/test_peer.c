@@ -673,7 +673,9 @@ static void who_is_told_that_it_was_removed_ends(void **state)
     tell_it(&test, "1", false);
     tell_it(&test, "4", true);
     assert_null(outbox_end_text(test.outbox));
+    skip_all(&test);
     tell_it(&test, "41", true);
+    expect_status(&test, ME, false); /* a client may have asked for it, here */
     assert_string_equal(outbox_end_text(test.outbox),
                         "the member has been permanently removed from the cluster");
     core_test_end(&test);

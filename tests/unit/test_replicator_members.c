@@ -314,6 +314,24 @@ static void a_leader_that_removes_itself_leads_until_that_is_committed(void **st
     repl_destroy(&repl);
 }
 
+/* The others may have it first: it does not count itself. Its own client waits for the store's answer. */
+static void a_leader_that_removes_itself_hands_that_to_its_store_first(void **state)
+{
+    (void)state;
+    repl_t *repl = leader(3);
+    repl_propose_change(repl, 5, 'r', 1);
+    repl_flush(repl);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    repl_hear_ack(repl, 3, 2, 3, 0);
+    assert_null(outbox_end_text(repl->core.outbox));
+    repl_expect_none(repl, ACTOR_ELECTION, MSG_RESIGNED);
+    repl_durable(repl, 0);
+    assert_int_equal(commit_of(repl), 3);
+    assert_non_null(outbox_end_text(repl->core.outbox));
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    repl_destroy(&repl);
+}
+
 static void a_removed_follower_gets_no_more_appends(void **state)
 {
     (void)state;
@@ -513,6 +531,7 @@ int main(void)
         cmocka_unit_test(a_member_whose_removal_is_not_committed_may_be_needed),
         cmocka_unit_test(who_is_not_a_member_yet_does_not_end),
         cmocka_unit_test(a_leader_that_removes_itself_leads_until_that_is_committed),
+        cmocka_unit_test(a_leader_that_removes_itself_hands_that_to_its_store_first),
         cmocka_unit_test(a_removed_follower_gets_no_more_appends),
         cmocka_unit_test(a_learner_is_promoted_when_it_has_caught_up),
         cmocka_unit_test(a_change_is_forwarded_alone_and_answered_for_itself),
