@@ -15,7 +15,7 @@ import load
 import support
 from diff_canon import rpc
 from diff_pair import Answer, Diverged, Pair
-from differential import run_script
+from differential import run_script, wait_for_storage_version
 from load import Ledger, Load
 
 
@@ -197,6 +197,8 @@ def run_pair(etcd, ops, prepare):
         for s in servers:
             s.wait_ready(30)
         pair = Pair(servers[0].target, servers[1].target, 1, 1)
+        for calls in (pair.a, pair.b):
+            wait_for_storage_version(calls)
         prepare(pair)
         try:
             run_script(pair, 1, ops, False)
