@@ -5,6 +5,7 @@
  *   sim_world.c     events in order of time, trace, failure
  *   sim_member.c    one member: its actors, mailboxes, disk, life and death
  *   sim_network.c   frames between members: delay, loss, duplication, reordering, partitions
+ *   sim_consensus.c the rules of docs/CONSENSUS.md, checked on every message
  *   sim_reference.c what is committed, and what it means: the yardstick of all checks
  *   sim_clients.c   random requests, each answer checked
  *   sim_watch.c     watch streams, each event checked
@@ -31,6 +32,7 @@ typedef struct network network_t;
 typedef struct nemesis nemesis_t;
 typedef struct watches watches_t;
 typedef struct admin admin_t;
+typedef struct consensus consensus_t;
 
 enum {
     SIM_MEMBERS_MAX = 9, /* that ever exist in one run */
@@ -50,6 +52,7 @@ typedef struct {
     uint32_t slow_hop_permille; /* inproc messages that take milliseconds */
     uint32_t loss_permille, duplicate_permille, reorder_permille; /* of frames, all the time */
     size_t clients;
+    uint64_t slow_hop_us;    /* such a message takes, at most */
     uint64_t disk_us;        /* what a write takes, at most */
     uint64_t fault_pause_us; /* between two faults, at most */
     uint64_t think_us;       /* between two requests of a client, at most */
@@ -95,6 +98,7 @@ typedef struct {
 
 /* A client's reaction that waits for the end of the step. */
 typedef struct {
+    bool watches; /* opens a watch from now; else: */
     uint64_t call;
     size_t bytes; /* read; 0 = cancel */
 } reaction_t;
@@ -143,9 +147,10 @@ void member_receive_frame(member_t *self, uint32_t from, bytes_t **frame_p);
 kv_t *member_kv(const member_t *self);
 /* After api_call_*: the gateway's turn will end. */
 void member_poke_gateway(member_t *self);
-/* What a client does in answer to what it gets, once the step that answered is over: cancels the call, or
- * has read so many bytes of it. */
+/* What a client does in answer to what it gets, once the step that answered is over: cancels the call, has read
+ * so many bytes of it, or begins to watch. */
 void member_cancel(member_t *self, uint64_t call);
+void member_watch_now(member_t *self);
 void member_consumed(member_t *self, uint64_t call, size_t bytes);
 uint64_t member_local_us(const member_t *self);
 void member_step(member_t *self, actor_id_t id, msg_t *msg);
@@ -202,6 +207,14 @@ ref_lease_t *reference_lease(reference_t *self, int64_t id);
 /* All stores that have applied the same entries are the same. Called now and then, and at the end. */
 void reference_check_store(reference_t *self, member_t *member);
 
+/* ---- consensus ---- */
+consensus_t *consensus_new(sim_t *sim);
+void consensus_destroy(consensus_t **self_p);
+/* A process has read its log. */
+void consensus_started(consensus_t *self, const member_t *member);
+/* One of its actors has put a message. */
+void consensus_look(consensus_t *self, const member_t *member, actor_id_t to, const msg_t *msg);
+
 /* ---- clients ---- */
 clients_t *clients_new(sim_t *sim);
 void clients_destroy(clients_t **self_p);
@@ -223,6 +236,8 @@ bool clients_probed(const clients_t *self);
 watches_t *watches_new(sim_t *sim);
 void watches_destroy(watches_t **self_p);
 void watches_act(watches_t *self, size_t index);
+/* A write was acknowledged here. */
+void watches_jump(watches_t *self, member_t *member);
 void watches_on_message(watches_t *self, member_t *member, uint64_t call, slice_t message);
 void watches_on_end(watches_t *self, member_t *member, uint64_t call, grpc_code_t code,
                     const char *why);
@@ -245,6 +260,8 @@ void admin_on_configuration(admin_t *self);
 nemesis_t *nemesis_new(sim_t *sim);
 void nemesis_destroy(nemesis_t **self_p);
 void nemesis_act(nemesis_t *self, uint64_t what);
+/* An actor has put a message: is this a good moment? */
+void nemesis_look(nemesis_t *self, const member_t *member, const msg_t *msg);
 /* A member that is made while the cluster runs. */
 void nemesis_start_later(nemesis_t *self, const member_t *member);
 /* Ends all faults, starts all members. */
@@ -277,6 +294,7 @@ struct sim {
     size_t member_count;
     network_t *network;
     reference_t *reference;
+    consensus_t *consensus;
     clients_t *clients;
     watches_t *watches;
     admin_t *admin;
@@ -285,6 +303,7 @@ struct sim {
     uint64_t leader_of_term[10000]; /* election safety */
     uint64_t trace_hash;
     bool trace_on;
+    const char *bug; /* as wished */
     bool healed;
     uint64_t counts[SIM_COUNT];
 };
@@ -294,6 +313,7 @@ typedef struct {
     size_t members; /* 0 = as drawn */
     bool without_snapshots;
     bool trace;
+    const char *bug; /* planted: the first run that fails ends the process, well */
 } sim_wishes_t;
 
 sim_t *sim_new(uint64_t seed, const sim_wishes_t *wishes);
@@ -311,5 +331,6 @@ uint64_t sim_below(sim_t *self, uint64_t bound); /* random */
 bool sim_chance(sim_t *self, uint32_t permille);
 /* One line of the trace: hashed always, printed on demand. */
 void sim_trace(sim_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A rule is broken: prints seed, step and the last lines, then ends the process. */
+/* A rule is broken: prints seed, step and the last lines, then ends the process. So does an assertion of the
+ * product that fails. */
 _Noreturn void sim_fail(sim_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -36,7 +36,7 @@ typedef struct {
     op_kind_t kind;
     uint64_t call;
     uint32_t slot, life;
-    uint64_t began_us;
+    uint64_t began_us, give_up_us;
     int64_t floor; /* highest revision any completed request had shown when this one began */
     uint8_t key;
     uint64_t value;
@@ -269,6 +269,13 @@ static void draw_op(clients_t *self, op_t *op)
     }
 }
 
+/* Some wait for an answer as long as there may be one. Others do not: else all would soon be waiting for a
+ * member that is paused or cut off, and nobody could compare it with those that go on. */
+static uint64_t patience_us(sim_t *sim)
+{
+    return sim_chance(sim, 300) ? GIVE_UP_US : 100000 + sim_below(sim, ELECTION_US);
+}
+
 static void begin(clients_t *self, size_t client, member_t *member)
 {
     sim_t *sim = self->sim;
@@ -278,6 +285,7 @@ static void begin(clients_t *self, size_t client, member_t *member)
     op->slot = member->slot;
     op->life = member->life;
     op->began_us = sim->now_us;
+    op->give_up_us = sim->now_us + patience_us(sim);
     op->floor = self->shown;
     if (op->kind == OP_REVOKE) {
         ref_lease_t *lease = reference_lease(sim->reference, op->lease);
@@ -327,11 +335,10 @@ void clients_act(clients_t *self, size_t client)
     sim_t *sim = self->sim;
     op_t *op = &self->ops[client];
     if (op->open) { /* the wake-up call that watches over it */
-        if (sim->now_us >= op->began_us + GIVE_UP_US) {
+        if (sim->now_us >= op->give_up_us) {
             give_up(self, op);
         } else {
-            sim_schedule_at(sim, op->began_us + GIVE_UP_US,
-                            (occurrence_t){.kind = EVENT_CLIENT, .a = client});
+            sim_schedule_at(sim, op->give_up_us, (occurrence_t){.kind = EVENT_CLIENT, .a = client});
         }
         return;
     }
@@ -351,8 +358,7 @@ void clients_act(clients_t *self, size_t client)
     }
     begin(self, client, member);
     if (op->open) {
-        sim_schedule_at(sim, op->began_us + GIVE_UP_US,
-                        (occurrence_t){.kind = EVENT_CLIENT, .a = client});
+        sim_schedule_at(sim, op->give_up_us, (occurrence_t){.kind = EVENT_CLIENT, .a = client});
     }
 }
 
@@ -597,6 +603,9 @@ void clients_on_end(clients_t *self, member_t *member, uint64_t call, grpc_code_
         self->sim->counts[COUNT_COMPACTIONS] += op->kind == OP_COMPACT;
         if (op->probe) {
             self->probed = true;
+        }
+        if (op->kind == OP_PUT || op->kind == OP_DELETE) {
+            member_watch_now(member);
         }
     } else {
         check_refusal(self, op, code, why);

@@ -1,6 +1,7 @@
 /* usage: sim [--seeds N] [--first SEED] [--steps N] [--seconds N]   many seeds; counts at the end
  *        sim --seed SEED [--trace]                                  one, with its trace on demand
  *        --members N, --without-snapshots                           whatever the seed says
+ *        sim --bug NAME [--seeds N] …                               one of the seeds must fail: NAME is planted
  * Each seed runs twice; unequal traces mean that something is not deterministic. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,6 +56,10 @@ static arguments_t parse(int argc, char **argv)
             exit(2);
         }
         const char *name = argv[i++];
+        if (strcmp(name, "--bug") == 0) {
+            arguments.wishes.bug = argv[i];
+            continue;
+        }
         uint64_t value = number(argv[i]);
         if (strcmp(name, "--seeds") == 0) {
             arguments.seeds = value;
@@ -128,6 +133,9 @@ int main(int argc, char **argv)
     totals_t totals = {0};
     for (uint64_t seed = arguments.first; seed < arguments.first + arguments.seeds; seed++) {
         uint64_t first = run(&arguments, seed, &totals);
+        if (arguments.wishes.bug) {
+            continue; /* once is enough */
+        }
         if (arguments.one && arguments.wishes.trace) {
             break;
         }
@@ -136,6 +144,11 @@ int main(int argc, char **argv)
             fprintf(stderr, "FAILED seed=%" PRIu64 ": two runs differ\n", seed);
             return 3;
         }
+    }
+    if (arguments.wishes.bug) {
+        printf("FAILED: planted bug %s is not found by %" PRIu64 " seeds\n", arguments.wishes.bug,
+               arguments.seeds);
+        return 3;
     }
     report(&arguments, &totals);
     return arguments.seeds >= 100 ? judge(&arguments, &totals) : 0;

@@ -293,6 +293,7 @@ void member_start(member_t *self)
                  self->slot, applied, self->recovered.base_index,
                  wal_recovered_last_index(&self->recovered));
     }
+    consensus_started(sim->consensus, self);
     add_consensus(self, applied);
     add_others(self);
     self->up = true;
@@ -314,6 +315,8 @@ void member_start(member_t *self)
 static void look(member_t *self, actor_id_t from, actor_id_t to, const msg_t *msg)
 {
     sim_t *sim = self->sim;
+    consensus_look(sim->consensus, self, to, msg);
+    nemesis_look(sim->nemesis, self, msg);
     if (msg->kind == MSG_LEAD) {
         uint64_t term = msg->u.term.term;
         assert(term < sizeof sim->leader_of_term / sizeof *sim->leader_of_term);
@@ -346,8 +349,8 @@ static void look(member_t *self, actor_id_t from, actor_id_t to, const msg_t *ms
 
 static uint64_t hop_us(sim_t *sim)
 {
-    return sim_chance(sim, sim->options.slow_hop_permille) ? sim_below(sim, 5000)
-                                                           : 1 + sim_below(sim, 30);
+    bool is_slow = sim_chance(sim, sim->options.slow_hop_permille);
+    return is_slow ? sim_below(sim, sim->options.slow_hop_us) : 1 + sim_below(sim, 30);
 }
 
 static void post(member_t *self, actor_id_t from, actor_id_t to, msg_t *msg)
@@ -450,7 +453,9 @@ static void react(member_t *self)
 {
     for (size_t i = 0; i < self->reaction_count; i++) {
         const reaction_t *reaction = &self->reactions[i];
-        if (reaction->bytes) {
+        if (reaction->watches) {
+            watches_jump(self->sim->watches, self);
+        } else if (reaction->bytes) {
             api_call_sent(self->api, reaction->call, reaction->bytes);
         } else {
             api_call_cancel(self->api, reaction->call);
@@ -472,6 +477,11 @@ static void note_reaction(member_t *self, reaction_t reaction)
 void member_cancel(member_t *self, uint64_t call)
 {
     note_reaction(self, (reaction_t){.call = call});
+}
+
+void member_watch_now(member_t *self)
+{
+    note_reaction(self, (reaction_t){.watches = true});
 }
 
 void member_consumed(member_t *self, uint64_t call, size_t bytes)

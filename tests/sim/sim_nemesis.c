@@ -8,7 +8,8 @@
 #include "messages/xalloc.h"
 #include "tests/sim/sim.h"
 
-enum { ONLY_RESTART = 1 }; /* argument of EVENT_FAULT */
+/* What an EVENT_FAULT is for. */
+enum { ACT_ANY, ACT_RESTART, ACT_HEAL, ACT_CRASH /* + slot */ };
 
 struct nemesis {
     sim_t *sim;
@@ -57,18 +58,55 @@ static crash_t how_to_crash(sim_t *sim)
     return kinds[sim_below(sim, 4)];
 }
 
+static void restart_after(nemesis_t *self, const member_t *member, uint64_t delay_us)
+{
+    sim_t *sim = self->sim;
+    self->restart_at_us[member->slot] = sim->now_us + delay_us;
+    sim_schedule(sim, delay_us, (occurrence_t){.kind = EVENT_FAULT, .a = ACT_RESTART});
+}
+
 static void crash(nemesis_t *self, member_t *member)
 {
     sim_t *sim = self->sim;
     member_crash(member, how_to_crash(sim));
-    self->restart_at_us[member->slot] =
-        sim->now_us + 1 + sim_below(sim, sim_chance(sim, 500) ? 200000 : 4000000);
+    restart_after(self, member, 1 + sim_below(sim, sim_chance(sim, 500) ? 200000 : 4000000));
+}
+
+/* Where a crash would hurt most: between what this message begins and its end. */
+static uint32_t danger_of(msg_kind_t kind)
+{
+    switch (kind) {
+    case MSG_SNAP_MARK:
+    case MSG_SNAP_RECEIVED:
+    case MSG_SNAP_INSTALL: return 150;
+    case MSG_LEAD: return 50;
+    case MSG_HARDSTATE:
+    case MSG_FLUSHED: return 20;
+    default: return 0;
+    }
+}
+
+void nemesis_look(nemesis_t *self, const member_t *member, const msg_t *msg)
+{
+    sim_t *sim = self->sim;
+    uint32_t danger = danger_of(msg->kind);
+    if (danger && !self->over && sim_chance(sim, danger)) {
+        sim_schedule(sim, sim_below(sim, 2 * sim->options.disk_us),
+                     (occurrence_t){.kind = EVENT_FAULT, .a = ACT_CRASH + member->slot});
+    }
 }
 
 static void crash_one(nemesis_t *self)
 {
     member_t *member = victim(self);
     if (member) {
+        crash(self, member);
+    }
+}
+
+static void crash_aimed(nemesis_t *self, member_t *member)
+{
+    if (member->up) {
         crash(self, member);
     }
 }
@@ -81,7 +119,7 @@ static void crash_writers(nemesis_t *self)
         member_t *member = &sim->members[i];
         if (member->up && member->writing) {
             member_crash(member, CRASH_LOSE);
-            self->restart_at_us[i] = sim->now_us + 1;
+            restart_after(self, member, 1);
         }
     }
 }
@@ -121,7 +159,14 @@ void nemesis_start_later(nemesis_t *self, const member_t *member)
 {
     uint64_t delay_us = 1 + sim_below(self->sim, 2000000);
     self->restart_at_us[member->slot] = self->sim->now_us + delay_us;
-    sim_schedule(self->sim, delay_us, (occurrence_t){.kind = EVENT_FAULT, .a = ONLY_RESTART});
+    sim_schedule(self->sim, delay_us, (occurrence_t){.kind = EVENT_FAULT, .a = ACT_RESTART});
+}
+
+/* About as long as others wait before they act, or any time. */
+static uint64_t how_long_us(sim_t *sim, uint64_t most_us)
+{
+    return sim_chance(sim, 500) ? ELECTION_US * 8 / 10 + sim_below(sim, ELECTION_US)
+                                : 100000 + sim_below(sim, most_us);
 }
 
 static void pause_one(nemesis_t *self)
@@ -129,13 +174,19 @@ static void pause_one(nemesis_t *self)
     sim_t *sim = self->sim;
     member_t *member = victim(self);
     if (member) {
-        uint64_t micros = 100000 + sim_below(sim, 6000000);
+        uint64_t micros = how_long_us(sim, 6000000);
         if (sim->now_us + micros > member->paused_until_us) {
             member->paused_until_us = sim->now_us + micros;
         }
         sim->counts[COUNT_PAUSES]++;
         sim_trace(sim, "m%u PAUSED for %.3f s", member->slot, (double)micros / 1e6);
     }
+}
+
+static void harm_network_for(nemesis_t *self, uint64_t micros)
+{
+    self->network_until_us = self->sim->now_us + micros;
+    sim_schedule(self->sim, micros, (occurrence_t){.kind = EVENT_FAULT, .a = ACT_HEAL});
 }
 
 /* Two groups that do not hear each other, or one direction only. */
@@ -153,7 +204,7 @@ static void partition(nemesis_t *self)
             network_cut(sim->network, i, j, cut);
         }
     }
-    self->network_until_us = sim->now_us + 500000 + sim_below(sim, 6000000);
+    harm_network_for(self, how_long_us(sim, 6000000));
 }
 
 static void swizzle(nemesis_t *self)
@@ -162,7 +213,7 @@ static void swizzle(nemesis_t *self)
     network_shape(sim->network, 1000 + sim_below(sim, 200000), (uint32_t)sim_below(sim, 200),
                   (uint32_t)sim_below(sim, 200), (uint32_t)sim_below(sim, 300));
     sim_trace(sim, "BAD NETWORK");
-    self->network_until_us = sim->now_us + 500000 + sim_below(sim, 4000000);
+    harm_network_for(self, how_long_us(sim, 4000000));
 }
 
 static void harm_disk(nemesis_t *self)
@@ -207,20 +258,9 @@ static void drift(nemesis_t *self)
     }
 }
 
-void nemesis_act(nemesis_t *self, uint64_t what)
+static void strike(nemesis_t *self)
 {
     sim_t *sim = self->sim;
-    restart(self, false);
-    if (self->over || what == ONLY_RESTART) {
-        return;
-    }
-    soon(self);
-    if (self->network_until_us && self->network_until_us <= sim->now_us) {
-        self->network_until_us = 0;
-        network_heal(sim->network);
-        sim_trace(sim, "network healed");
-        return;
-    }
     switch (sim_below(sim, 16)) {
     case 0:
     case 1:
@@ -241,6 +281,25 @@ void nemesis_act(nemesis_t *self, uint64_t what)
     }
 }
 
+void nemesis_act(nemesis_t *self, uint64_t what)
+{
+    sim_t *sim = self->sim;
+    restart(self, false);
+    if (self->over) {
+        return;
+    }
+    if (self->network_until_us && self->network_until_us <= sim->now_us) {
+        self->network_until_us = 0;
+        network_heal(sim->network);
+        sim_trace(sim, "network healed");
+    }
+    if (what >= ACT_CRASH) {
+        crash_aimed(self, &sim->members[what - ACT_CRASH]);
+    } else if (what == ACT_ANY) {
+        soon(self);
+        strike(self);
+    }
+}
 /* A pause ends by itself: what has waited for its end keeps its order. */
 void nemesis_heal(nemesis_t *self)
 {

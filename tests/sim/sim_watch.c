@@ -9,7 +9,7 @@
 #include "messages/xalloc.h"
 #include "tests/sim/sim.h"
 
-enum { WATCHERS = 4, OWNER_FIRST = 128, RETRY_US = 1000000 };
+enum { WATCHERS = 6, JUMPERS = 2, OWNER_FIRST = 128, RETRY_US = 1000000 };
 
 typedef struct {
     uint64_t call; /* 0 = none */
@@ -72,18 +72,14 @@ static bytes_t *make_request(const watcher_t *watcher)
     return bytes;
 }
 
-static void open_stream(watches_t *self, size_t index)
+static void open_stream(watches_t *self, size_t index, member_t *member, bool from_now)
 {
     sim_t *sim = self->sim;
     watcher_t *watcher = &self->watchers[index];
-    member_t *member = sim_some_member(sim);
-    if (!member) {
-        return;
-    }
     watcher->call = (++self->last_serial << 8) | (OWNER_FIRST + index);
     watcher->slot = member->slot;
     watcher->created = false;
-    watcher->from_now = watcher->next == 0 || sim_below(sim, 8) == 0;
+    watcher->from_now = from_now;
     watcher->floor =
         member->shown; /* a member that lags may show others' writes again, as in etcd */
     sim_trace(sim, "w%zu opens at m%u from %" PRId64, index, member->slot,
@@ -98,24 +94,46 @@ static void open_stream(watches_t *self, size_t index)
     member_poke_gateway(member);
 }
 
+static void leave(watches_t *self, watcher_t *watcher)
+{
+    member_t *member = &self->sim->members[watcher->slot];
+    if (watcher->call && member->up) {
+        api_call_cancel(member->api, watcher->call);
+        member_poke_gateway(member);
+    }
+    watcher->call = 0;
+}
+
 void watches_act(watches_t *self, size_t index)
 {
     sim_t *sim = self->sim;
     watcher_t *watcher = &self->watchers[index];
     soon(self, index);
     if (watcher->call == 0) {
-        open_stream(self, index);
+        member_t *member = sim_some_member(sim);
+        if (member) {
+            bool from_now = watcher->next == 0 || sim_below(sim, 8) == 0;
+            open_stream(self, index, member, from_now);
+        }
         return;
     }
     bool must_leave = !sim->members[watcher->slot].belongs;
     if (must_leave || (!sim->healed && sim_below(sim, 4) == 0)) { /* moves on to another member */
-        member_t *member = &sim->members[watcher->slot];
-        if (member->up) {
-            api_call_cancel(member->api, watcher->call);
-            member_poke_gateway(member);
-        }
-        watcher->call = 0;
+        leave(self, watcher);
     }
+}
+
+/* Its client watches from now on, at once: the worst moment for a member whose events come later than its
+ * answers. */
+void watches_jump(watches_t *self, member_t *member)
+{
+    sim_t *sim = self->sim;
+    if (sim->healed || !sim_chance(sim, 100)) {
+        return;
+    }
+    size_t index = WATCHERS - 1 - sim_below(sim, JUMPERS);
+    leave(self, &self->watchers[index]);
+    open_stream(self, index, member, true);
 }
 
 static bool sees(const watcher_t *watcher, const change_t *change)

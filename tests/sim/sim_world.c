@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/core/table.h"
 #include "membership.pb-c.h"
@@ -14,6 +15,7 @@ enum { LINES_KEPT = 400, LINE_BYTES = 240, FAILED_EXIT = 3 };
 
 static char last_lines[LINES_KEPT][LINE_BYTES];
 static size_t line_count;
+static sim_t *running; /* for assertions, which know nobody */
 
 /* ---- trace ---- */
 
@@ -33,22 +35,44 @@ void sim_trace(sim_t *self, const char *format, ...)
     }
 }
 
+static void print_last_lines(void)
+{
+    size_t first = line_count > LINES_KEPT ? line_count - LINES_KEPT : 0;
+    for (size_t i = first; i < line_count; i++) {
+        fprintf(stderr, "%s\n", last_lines[i % LINES_KEPT]);
+    }
+}
+
 _Noreturn void sim_fail(sim_t *self, const char *format, ...)
 {
-    if (!self->trace_on) {
-        size_t first = line_count > LINES_KEPT ? line_count - LINES_KEPT : 0;
-        for (size_t i = first; i < line_count; i++) {
-            fprintf(stderr, "%s\n", last_lines[i % LINES_KEPT]);
-        }
-    }
-    fprintf(stderr, "FAILED seed=%" PRIu64 " step=%" PRIu64 " time=%.3fs: ", self->seed,
-            self->counts[COUNT_STEPS], (double)self->now_us / 1e6);
+    char why[400];
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    fprintf(stderr, "\nagain, with the whole trace: sim --seed %" PRIu64 " --trace\n", self->seed);
+    if (self->bug) {
+        printf("COUNT: planted bug %s is found by seed %" PRIu64 ", step %" PRIu64 ": %s\n",
+               self->bug, self->seed, self->counts[COUNT_STEPS], why);
+        exit(0);
+    }
+    if (!self->trace_on) {
+        print_last_lines();
+    }
+    fprintf(stderr, "FAILED seed=%" PRIu64 " step=%" PRIu64 " time=%.3fs: %s\n", self->seed,
+            self->counts[COUNT_STEPS], (double)self->now_us / 1e6, why);
+    fprintf(stderr, "again, with the whole trace: sim --seed %" PRIu64 " --trace\n", self->seed);
     exit(FAILED_EXIT);
+}
+
+/* The C library's end of assert(): the seed is needed here, too. */
+void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
+{
+    const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+    if (!running) {
+        fprintf(stderr, "%s:%u: %s: %s\n", file, line, function, assertion);
+        abort();
+    }
+    sim_fail(running, "assertion in %s:%u, %s: %s", name, line, function, assertion);
 }
 
 /* ---- randomness ---- */
@@ -202,6 +226,7 @@ static sim_options_t draw_options(sim_t *self)
         .duplicate_permille = sim_below(self, 2) ? 0 : (uint32_t)sim_below(self, 60),
         .reorder_permille = sim_below(self, 2) ? 0 : (uint32_t)sim_below(self, 100),
         .clients = 2 + sim_below(self, 5),
+        .slow_hop_us = sim_below(self, 3) ? 5000 : 50000,
         .disk_us = disks[sim_below(self, 3)],
         .fault_pause_us = pauses[sim_below(self, 3)],
         .think_us = sim_below(self, 2) ? 40000 : 10000,
@@ -236,9 +261,11 @@ sim_t *sim_new(uint64_t seed, const sim_wishes_t *wishes)
 {
     sim_t *self = xcalloc(1, sizeof *self);
     line_count = 0;
+    running = self;
     self->seed = seed;
     self->prng.state = hash_u64(seed);
     self->trace_on = wishes->trace;
+    self->bug = wishes->bug;
     self->trace_hash = 0xcbf29ce484222325u;
     self->cluster_id = 0xc0ffee0000000000u + seed;
     self->options = draw_options(self);
@@ -257,6 +284,7 @@ sim_t *sim_new(uint64_t seed, const sim_wishes_t *wishes)
     bytes_t *configuration = first_configuration(self);
     self->network = network_new(self);
     self->reference = reference_new(self, configuration);
+    self->consensus = consensus_new(self);
     self->clients = clients_new(self);
     self->watches = watches_new(self);
     self->admin = admin_new(self);
@@ -289,8 +317,10 @@ void sim_destroy(sim_t **self_p)
     nemesis_destroy(&self->nemesis);
     network_destroy(&self->network);
     reference_destroy(&self->reference);
+    consensus_destroy(&self->consensus);
     free(self->heap);
     free(self);
+    running = NULL;
 }
 
 member_t *sim_member(sim_t *self, uint64_t id)
