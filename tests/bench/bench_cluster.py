@@ -45,13 +45,12 @@ class ClusterRows:
             return
         directory = os.path.join(bench.scratch, bench.system + "-cluster")
         os.makedirs(directory)
-        timing, cluster.TIMING = cluster.TIMING, []  # the defaults: what users run
-        members = cluster.Cluster(bench.binaries[bench.system], directory)
+        # The defaults: what users run.
+        members = cluster.Cluster(bench.binaries[bench.system], directory, timing=[])
         try:
             members.start()
             self.rows(members)
         finally:
-            cluster.TIMING = timing
             bench.pids = None
             bench.server = None
             members.stop()

@@ -14,8 +14,9 @@ STEP_S = 30  # for what members agree on: a leader, a configuration
 class Cluster:
     """Members m0, m1, …: servers of support.Server. start() from the main thread only."""
 
-    def __init__(self, binary, directory, size=3):
+    def __init__(self, binary, directory, size=3, timing=None):
         self.binary, self.directory = binary, directory
+        self.timing = TIMING if timing is None else timing
         self.rpc, _ = support.load_messages()
         self.channels = {}
         self.members = [self.new_server("m%d" % i) for i in range(size)]
@@ -26,10 +27,9 @@ class Cluster:
     def new_server(self, name):
         return support.Server(self.binary, os.path.join(self.directory, name), label=name)
 
-    @staticmethod
-    def flags(server, initial_cluster, state):
+    def flags(self, server, initial_cluster, state):
         """Flags given twice: the last ones count."""
-        return TIMING + [
+        return self.timing + [
             "--name=" + server.label,
             "--advertise-client-urls=" + server.url,
             "--initial-advertise-peer-urls=" + server.peer_url,

@@ -45,9 +45,9 @@ class Channel(support.Calls):
 class Member:
     """One member's client port."""
 
-    def __init__(self, name, port):
-        self.name, self.port = name, port
-        self.target = "127.0.0.1:%d" % port
+    def __init__(self, name, port, host="127.0.0.1"):
+        self.name, self.port, self.host = name, port, host
+        self.target = "%s:%d" % (host, port)
         self.channel = None
 
     def call(self, method, request, answer, timeout=ANSWER_S):
@@ -117,19 +117,22 @@ def leader_of(members):
 class ClusterWriter(Writer):
     """Stays with its member through everything that happens to it."""
 
-    def __init__(self, member, name, seed):
-        super().__init__(member.port, name, seed, DEPTH)
+    PAUSES_S = (PAUSE_S, PACE_S)  # after an answer, after an error
+
+    def __init__(self, member, name, seed, value_bytes=(20, 200)):
+        super().__init__(member.port, name, seed, DEPTH, value_bytes)
+        self.host = member.host
         self.pace = threading.Event()  # set by nobody: waiting for it is a pause
 
     def answered(self, number, message):
         super().answered(number, message)
-        self.pace.wait(PAUSE_S if message is not None else PACE_S)
+        self.pace.wait(self.PAUSES_S[message is None])
         self.refused = 0
 
     def run(self):
         while not self.stop:
             try:
-                connection = Connection("127.0.0.1", self.port, SILENCE_S)
+                connection = Connection(self.host, self.port, SILENCE_S)
             except OSError:
                 self.pace.wait(PACE_S)
                 continue
@@ -143,8 +146,10 @@ class ClusterWriter(Writer):
 class ClusterLoad:
     """One writer on each member. Used as a context, the load runs inside it."""
 
+    WRITER = ClusterWriter
+
     def __init__(self, members, name, seed):
-        self.writers = [ClusterWriter(m, "%s.%s" % (name, m.name), seed * 10 + i) for i, m in enumerate(members)]
+        self.writers = [self.WRITER(m, "%s.%s" % (name, m.name), seed * 10 + i) for i, m in enumerate(members)]
         self.by_member = dict(zip(members, self.writers))
 
     def __enter__(self):

@@ -75,13 +75,17 @@ class Connection:
             sent += 1
         del self.waiting[:sent]
 
-    def pump(self):
-        """Sends what is queued, waits for something to arrive, and returns [(tag, message or None)] of the calls that
-        ended. Raises OSError or Refused when the connection is gone: whatever is then in flight is unknown."""
+    def flush(self):
+        """Sends what is queued."""
         self.fill()
         if self.out:
             self.sock.sendall(self.out)
             self.out.clear()
+
+    def pump(self):
+        """Sends what is queued, waits for something to arrive, and returns [(tag, message or None)] of the calls that
+        ended. Raises OSError or Refused when the connection is gone: whatever is then in flight is unknown."""
+        self.flush()
         data = self.sock.recv(1 << 18)
         if not data:
             raise ConnectionResetError("connection closed")

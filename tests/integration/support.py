@@ -25,6 +25,9 @@ MESSAGES = os.path.join(ROOT, "messages")
 # ctest shows a test that ends with this code as skipped, never as passed (SKIP_RETURN_CODE).
 SKIPPED = 77
 
+# grpc waits for its threads before a fork; servers are started in a process of their own at once.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 # The second one is what etcd 3.4 says.
 READY = (b"ready to serve client requests", b"serving client traffic insecurely")
 
@@ -126,10 +129,23 @@ def parse(parser):
     return options
 
 
+def system_call(name, *arguments):
+    """One of the C library's, for the calling thread."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, "%s: %s" % (name, os.strerror(code)))
+
+
+def own_mounts():
+    """What the calling thread and its children mount from now on goes when they do, however they end. Needs root."""
+    system_call("unshare", 0x00020000)  # CLONE_NEWNS
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
 def die_with_parent():
     """In the child: a test that is killed (ctest's timeout) leaves no server behind."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    system_call("prctl", 1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 class Server:
@@ -142,21 +158,32 @@ class Server:
         self.extra = list(extra)
         self.label = label or os.path.basename(binary)
         self.client_port, self.peer_port = free_ports(2)
+        self.host = "127.0.0.1"
+        self.in_child = [die_with_parent]  # called in the process that is to become the server
         self.log_path = data_dir.rstrip("/") + ".log"
         self.process = None
         self.starts = 0
 
     @property
     def target(self):
-        return "127.0.0.1:%d" % self.client_port
+        return "%s:%d" % (self.host, self.client_port)
 
     @property
     def url(self):
         return "http://" + self.target
 
     @property
+    def listen_peer_url(self):
+        return "http://%s:%d" % (self.host, self.peer_port)
+
+    @property
     def peer_url(self):
-        return "http://127.0.0.1:%d" % self.peer_port
+        """What the others are told."""
+        return self.listen_peer_url
+
+    def prepare_child(self):
+        for function in self.in_child:
+            function()
 
     def command(self):
         return shlex.split(os.environ.get("QUORAL_WRAP", "")) + [
@@ -165,7 +192,7 @@ class Server:
             "--data-dir=" + self.data_dir,
             "--listen-client-urls=" + self.url,
             "--advertise-client-urls=http://localhost:2379",
-            "--listen-peer-urls=http://127.0.0.1:%d" % self.peer_port,
+            "--listen-peer-urls=" + self.listen_peer_url,
             "--initial-advertise-peer-urls=http://localhost:2380",
             "--initial-cluster=default=http://localhost:2380",
             "--logger=zap",
@@ -178,7 +205,7 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.log_from = log.tell()
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent)
+                                            preexec_fn=self.prepare_child)
         if wait:
             self.wait_ready(timeout)
         return self
