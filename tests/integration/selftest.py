@@ -17,6 +17,7 @@ from diff_canon import rpc
 from diff_pair import Answer, Diverged, Pair
 from differential import run_script, wait_for_storage_version
 from load import Ledger, Load
+from selftest_history import check_gaps, check_orders
 
 
 class Caught(Exception):
@@ -319,7 +320,9 @@ def main():
     finally:
         diff_pair.Pair.differ = say
     ledger = check_ledger(etcd, rng)
-    support.count("lies caught: %d in answers, %d in watches, %d in the ledger" % (answers, watches, ledger))
+    orders, gaps = check_orders(rng), check_gaps()
+    support.count("lies caught: %d in answers, %d in watches, %d in the ledger, %d in the order of a cluster's history, "
+                  "%d in its watches" % (answers, watches, ledger, orders, gaps))
     sys.exit(0)
 
 
