@@ -5,6 +5,7 @@ themselves; CPU is that of all three members per 100,000 requests.
 """
 
 import os
+import shutil
 import signal
 import statistics
 import threading
@@ -54,6 +55,7 @@ class ClusterRows:
             bench.pids = None
             bench.server = None
             members.stop()
+            shutil.rmtree(directory, ignore_errors=True)  # the next round begins with nothing
 
     def rows(self, members):
         bench = self.bench
