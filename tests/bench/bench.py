@@ -297,8 +297,16 @@ class Bench:
                             group()
                         finally:
                             self.drop()
+            self.save()
 
     # ---- the table ----
+
+    def save(self):
+        """After every round: what breaks a later one does not take the earlier ones along."""
+        if self.options.json:
+            with open(self.options.json, "w", encoding="utf-8") as f:
+                json.dump({"reference": self.version, "options": vars(self.options), "results": self.results}, f,
+                          indent=1)
 
     def table(self):
         lines = ["| | | quorald | etcd %s | ratio | goal |" % self.version, "|---|---|---:|---:|---:|---:|"]
@@ -345,7 +353,7 @@ def parse():
     parser.add_argument("--settle", type=float, default=5, help="seconds of rest before memory is read")
     parser.add_argument("--quorald", metavar="FILE", help="another program than build/release/quorald")
     parser.add_argument("--dir", default=os.path.join(ROOT, "build"), help="where the data goes (default: build/)")
-    parser.add_argument("--json", metavar="FILE", help="write all values of all rounds there")
+    parser.add_argument("--json", metavar="FILE", help="write all values of all rounds there, after each")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (2 if options.quick else 5)
@@ -366,9 +374,6 @@ def main():
     print(bench.table())
     for note in bench.notes:
         print("BROKEN: " + note)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as f:
-            json.dump({"reference": bench.version, "options": vars(options), "results": bench.results}, f, indent=1)
     return 1 if bench.notes else 0
 
 
