@@ -139,6 +139,20 @@
 #define LIMIT_STREAM_STALL_US  60000000
 #define LIMIT_SOCKET_STALL_US  60000000 /* a socket that takes nothing */
 
+/* ---- events for native clients: the publish socket ---- */
+/* A message is at most a topic, a header with all links and an inline body: 22 KiB. Times the socket's
+ * high-water mark, that is what a subscriber that does not read can cost. */
+#define LIMIT_NATIVE_TOPIC_BYTES        4096 /* of a topic, and so of a subscription that gets positions */
+#define LIMIT_NATIVE_INLINE_BYTES       16384 /* of an event's body; a larger one is fetched */
+#define LIMIT_NATIVE_LINKS              64 /* registered subscriptions that may match one topic */
+#define LIMIT_NATIVE_REGISTRATIONS      65536       /* per node: each costs a mark per interval */
+#define LIMIT_NATIVE_REGISTRATION_BYTES (16u << 20) /* of all subscriptions that are registered */
+#define LIMIT_NATIVE_REVISION_EVENTS                                                               \
+    4096 /* of one revision that are published: more would only overrun every subscriber's queue */
+#define LIMIT_NATIVE_MARKS 256 /* published before other work has a turn */
+#define LIMIT_NATIVE_BEHIND_US                                                                     \
+    3000000 /* a store behind its client may catch up; then another member */
+
 /* ---- configuration ---- */
 #define LIMIT_URLS              64         /* of one list: a member listens on a handful */
 #define LIMIT_CONFIG_FILE_BYTES (1u << 20) /* a configuration is a few KiB */
