@@ -11,6 +11,7 @@
 #include "actors/applier/applier.h"
 #include "actors/daemon/notify_shell.h"
 #include "actors/daemon/options.h"
+#include "actors/daemon/process_shell.h"
 #include "actors/election/election.h"
 #include "actors/grpc_gateway/gateway.h"
 #include "actors/keeper/keeper.h"
@@ -382,9 +383,10 @@ static api_t *make_api(node_t *self)
     return api_new(&cfg, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
 }
 
-static void tell_service_manager(void *context)
+static void on_serving(void *context)
 {
     node_t *self = context;
+    process_forget_start();
     char *error = notify_send(getenv("NOTIFY_SOCKET"), "READY=1");
     if (error) {
         char *text = xasprintf("cannot tell the service manager: %s", error);
@@ -415,7 +417,7 @@ static char *add_gateway(node_t *self)
                 .keepalive_interval_us = options->keepalive_interval_us,
                 .keepalive_timeout_us = options->keepalive_timeout_us},
         .connections_max = connections_max(),
-        .on_serving = tell_service_manager,
+        .on_serving = on_serving,
         .serving_context = self,
     };
     self->gateway = gateway_new(&cfg);

@@ -9,3 +9,7 @@ void process_text(buf_t *out);
 void process_command_json(buf_t *out);
 /* How many files it may have open. */
 uint64_t process_file_limit(void);
+/* Gives the kernel back the pages of code and constants that only the start needed: most of what a node
+ * that waits has mapped. What is still wanted is mapped again when it is touched, from the page cache.
+ * Does nothing under a debugger, whose breakpoints live in such pages. */
+void process_forget_start(void);
