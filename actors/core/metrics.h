@@ -64,6 +64,17 @@
     X(PROTOCOL_ERRORS,     COUNTER, "quoral_client_protocol_errors_total", "", "Connections closed for what they sent.") \
     X(PEER_REFUSED,        COUNTER, "quoral_peer_messages_refused_total", "", "Messages of other members that were not for this one, or made no sense.") \
     X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
+    X(NATIVE_REGISTRATIONS, GAUGE,  "quoral_native_registrations", "", "Subscriptions that get positions and marks.") \
+    X(NATIVE_REGISTERED,   COUNTER, "quoral_native_registrations_total", "", "Subscriptions registered since the start.") \
+    X(NATIVE_REGISTRATIONS_REFUSED, COUNTER, "quoral_native_registrations_refused_total", "", "Subscriptions that get no positions: malformed, or over a limit.") \
+    X(NATIVE_PUBLISHED,    COUNTER, "quoral_native_events_published_total", "", "Events given to the publish socket.") \
+    X(NATIVE_OMITTED,      COUNTER, "quoral_native_events_omitted_total", "", "Of them, events published without their change, which is too large.") \
+    X(NATIVE_SKIPPED,      COUNTER, "quoral_native_events_skipped_total", "", "Events of revisions too large to be published: subscribers fetch them.") \
+    X(NATIVE_MARKS,        COUNTER, "quoral_native_marks_total", "", "Progress marks given to the publish socket.") \
+    X(NATIVE_SNAPSHOTS,    COUNTER, "quoral_native_snapshots_total", "", "Snapshots begun for caches.") \
+    X(NATIVE_REPAIRS,      COUNTER, "quoral_native_gap_repairs_total", "", "Gaps of subscribers that were filled from history.") \
+    X(NATIVE_REPAIRS_COMPACTED, COUNTER, "quoral_native_gap_repairs_compacted_total", "", "Gaps that could not be: the history is compacted.") \
+    X(NATIVE_BEHIND,       COUNTER, "quoral_native_behind_total", "", "Snapshots and repairs that this store was behind of for too long.") \
     X(HEALTH_SUCCESS,      COUNTER, "etcd_server_health_success", "", "The total number of successful health checks") \
     X(HEALTH_FAILURES,     COUNTER, "etcd_server_health_failures", "", "The total number of failed health checks") \
     X(LIVEZ_SERIALIZABLE, RESULT, "etcd_server_healthcheck", "name=\"serializable_read\",type=\"livez\"", "The result of each kind of healthcheck.") \

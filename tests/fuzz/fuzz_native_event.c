@@ -1,5 +1,6 @@
 /* What a subscriber or the server reads from the publish socket, from arbitrary bytes. The first byte
- * chooses the reader, and whether the layout's number is put in front. What is taken is within its limits, and written again it is the same. */
+ * chooses the reader, and whether the layout's number is put in front. What is taken is within its limits,
+ * and written again it is the same. */
 #include <assert.h>
 #include <stdint.h>
 

@@ -24,6 +24,7 @@ MAY_INCLUDE = {
     "actors/watch": {"actors/watch", "actors/core", "messages", "store"},
     "actors/api": {"actors/api", "actors/core", "messages", "store"},
     "actors/grpc_gateway": {"actors/grpc_gateway", "actors/api", "actors/core", "messages"},
+    "actors/zmq_gateway": {"actors/zmq_gateway", "actors/api", "actors/core", "messages"},
     "actors/runtime": {"actors/runtime", "actors/core", "actors", "messages"},
     "actors/daemon": {"actors/daemon", "actors/api", "actors/peer", "actors/core", "messages"},
     "client": {"client", "messages"},
@@ -37,7 +38,8 @@ PURE = ["messages/libmessages", "actors/core/libactors_core", "actors/libwiring"
         "actors/election/libelection", "actors/replicator/libreplicator", "actors/lease/liblease",
         "actors/peer/libpeer",
         "actors/wal_writer/libwal_writer", "actors/applier/libapplier", "actors/keeper/libkeeper",
-        "actors/watch/libwatch", "actors/api/libapi", "actors/grpc_gateway/libgrpc_gateway"]
+        "actors/watch/libwatch", "actors/api/libapi", "actors/grpc_gateway/libgrpc_gateway",
+        "actors/zmq_gateway/libzmq_gateway"]
 IMPURE = re.compile(
     r"^(zmq_|zsock_|zactor_|zstr_|zpoller_|zclock_|pthread_|clock_gettime|gettimeofday|time$|sleep|usleep|nanosleep|"
     r"rand$|random$|srand|getrandom|getenv|setenv|open$|open64|fopen|read$|write$|pread|pwrite|fsync|fdatasync|rename$|"
