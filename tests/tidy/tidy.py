@@ -39,7 +39,8 @@ PURE = ["messages/libmessages", "actors/core/libactors_core", "actors/libwiring"
         "actors/peer/libpeer",
         "actors/wal_writer/libwal_writer", "actors/applier/libapplier", "actors/keeper/libkeeper",
         "actors/watch/libwatch", "actors/api/libapi", "actors/grpc_gateway/libgrpc_gateway",
-        "actors/zmq_gateway/libzmq_gateway"]
+        "actors/zmq_gateway/libzmq_gateway",
+        "client/native/libnative_client"]
 IMPURE = re.compile(
     r"^(zmq_|zsock_|zactor_|zstr_|zpoller_|zclock_|pthread_|clock_gettime|gettimeofday|time$|sleep|usleep|nanosleep|"
     r"rand$|random$|srand|getrandom|getenv|setenv|open$|open64|fopen|read$|write$|pread|pwrite|fsync|fdatasync|rename$|"
