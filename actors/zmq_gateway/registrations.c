@@ -182,12 +182,9 @@ bool registrations_has_room(const registrations_t *self, slice_t subscription)
     return fits(self, count, bytes, subscription.len) && is_shallow(self, subscription);
 }
 
-static void count_bytes(registrations_t *self, const registration_t *item, bool is_added)
+static bool is_previous(const registration_t *item)
 {
-    slice_t text = text_of(item);
-    bool is_previous = text.data[0] == NATIVE_PREVIOUS;
-    self->bytes += is_added ? text.len : 0 - text.len;
-    self->previous_count += is_added ? is_previous : 0u - is_previous;
+    return text_of(item).data[0] == NATIVE_PREVIOUS;
 }
 
 registration_t *registrations_add(registrations_t *self, slice_t subscription, uint64_t now_us)
@@ -216,7 +213,8 @@ registration_t *registrations_add(registrations_t *self, slice_t subscription, u
     memmove(self->items + at + 1, self->items + at, (self->count - at) * sizeof(registration_t *));
     self->items[at] = item;
     self->count++;
-    count_bytes(self, item, true);
+    self->bytes += subscription.len;
+    self->previous_count += is_previous(item);
     item->mark_due_us = now_us;
     prepend_to_marks(self, item);
     return item;
@@ -236,7 +234,8 @@ void registrations_remove(registrations_t *self, registration_t *item)
     }
     registrations_stay(self, item);
     leave_marks(self, item);
-    count_bytes(self, item, false);
+    self->bytes -= bytes_len(item->subscription);
+    self->previous_count -= is_previous(item);
     self->count--;
     memmove(self->items + at, self->items + at + 1, (self->count - at) * sizeof(registration_t *));
     free_item(item);
