@@ -97,6 +97,25 @@
 #define LIMIT_IO_THREADS       4 /* of ZeroMQ: one for what comes in from members, others out */
 #define LIMIT_FORWARD_ITEMS    LIMIT_CALLS /* proposals of one PROPOSE_FWD: one for every call */
 
+/* ---- native clients ---- */
+#define LIMIT_NATIVE_CLIENTS 10000 /* as LIMIT_CONNECTIONS */
+#define LIMIT_NATIVE_CALLS   4096  /* of one client, in progress */
+#define LIMIT_NATIVE_WINDOW_OCTETS                                                                 \
+    (16u << 20) /* of answers not acknowledged, as a connection's window */
+#define LIMIT_NATIVE_UNSENT_BYTES                                                                  \
+    (256u                                                                                          \
+     << 20) /* answers of all clients that are not acknowledged; above, each has an equal share */
+#define LIMIT_NATIVE_ON_THE_WAY          8192 /* messages not acknowledged, of one client: ~200 bytes each */
+#define LIMIT_NATIVE_WAITING             16384 /* requests of one client that wait for its window */
+#define LIMIT_NATIVE_WAITING_BYTES       (16u << 20)  /* and their bodies */
+#define LIMIT_NATIVE_WAITING_TOTAL_BYTES (256u << 20) /* of all clients, as LIMIT_RECEIVING_BYTES */
+#define LIMIT_NATIVE_STRAYS              1024 /* errors for who has no session, in one turn */
+#define LIMIT_NATIVE_SEND_QUEUE                                                                    \
+    32768 /* messages ZeroMQ holds for one client: those on the way, twice since it counts late, and PONGs */
+#define LIMIT_NATIVE_RECEIVE_QUEUE 256         /* and from one client */
+#define LIMIT_NATIVE_BURST         1024        /* messages taken in before the end of the turn */
+#define LIMIT_NATIVE_BURST_BYTES   (16u << 20) /* and their bytes */
+
 /* ---- HTTP/2 ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
 #define LIMIT_HEADER_LIST_BYTES 16384

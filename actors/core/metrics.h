@@ -62,6 +62,14 @@
     X(CONNECTIONS,         GAUGE,   "quoral_client_connections", "", "Client connections open.") \
     X(CONNECTIONS_REFUSED, COUNTER, "quoral_client_connections_refused_total", "", "Connections over the limit.") \
     X(PROTOCOL_ERRORS,     COUNTER, "quoral_client_protocol_errors_total", "", "Connections closed for what they sent.") \
+    X(NATIVE_CLIENTS,      GAUGE,   "quoral_native_clients", "", "Clients of the native protocol.") \
+    X(NATIVE_LOST,         COUNTER, "quoral_native_clients_lost_total", "", "Native clients given up: silent for too long, gone, or not reading.") \
+    X(NATIVE_CALLS,        GAUGE,   "quoral_native_calls", "", "Calls of native clients in progress.") \
+    X(NATIVE_WAITING,      GAUGE,   "quoral_native_requests_waiting", "", "Requests that wait for their native client to take its answers.") \
+    X(NATIVE_UNACKNOWLEDGED, GAUGE, "quoral_native_unacknowledged_bytes", "", "Octets of answers that native clients have not acknowledged.") \
+    X(NATIVE_RECEIVED,     COUNTER, "quoral_native_messages_received_total", "", "Messages of native clients.") \
+    X(NATIVE_SENT,         COUNTER, "quoral_native_messages_sent_total", "", "Messages to native clients.") \
+    X(NATIVE_MALFORMED,    COUNTER, "quoral_native_malformed_total", "", "Messages of native clients that were answered with an error of the protocol.") \
     X(PEER_REFUSED,        COUNTER, "quoral_peer_messages_refused_total", "", "Messages of other members that were not for this one, or made no sense.") \
     X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
     X(NATIVE_REGISTRATIONS, GAUGE,  "quoral_native_registrations", "", "Subscriptions that get positions and marks.") \
