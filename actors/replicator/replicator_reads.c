@@ -3,7 +3,8 @@
  * quorum has confirmed the leadership after the read arrived: by acknowledging a round that was begun
  * later. The leader numbers rounds, per term; whoever answers names the highest it has seen.
  *
- * A follower asks its leader. A question that is repeated has a new name, so that no late answer to an older
+ * A follower asks its leader. Its question is its acknowledgement, for that question alone: it was sent in the
+ * term after the read had come, so where leader and asker are a quorum no round is needed. A question that is repeated has a new name, so that no late answer to an older
  * one is taken for it; an answer serves all reads that came before its question was sent. */
 #include "actors/replicator/replicator_state.h"
 #include "messages/limits.h"
@@ -79,6 +80,14 @@ void replicator_on_read(replicator_t *self, const msg_t *msg, outbox_t *out)
     }
 }
 
+/* Are this leader and the member that asks it a quorum? */
+static bool are_quorum(replicator_t *self, uint64_t member)
+{
+    const progress_t *asker = replicator_find_follower(self, member);
+    size_t voters = (size_t)replicator_is_voter(self) + (asker && asker->is_voter);
+    return voters >= configuration_quorum(&self->configuration);
+}
+
 /* Above the bound it is lost: the member asks again. */
 void replicator_on_read_forward(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
@@ -86,6 +95,8 @@ void replicator_on_read_forward(replicator_t *self, const msg_peer_t *peer, outb
         .read_id = peer->content->u.read.id, .member = peer->member, .round = self->round + 1};
     if (self->lead == 0) {
         answer_member(self, &read, 0, API_NOT_LEADER, out);
+    } else if (self->commit >= self->lead_first && are_quorum(self, peer->member)) {
+        answer_member(self, &read, self->commit, API_NONE, out);
     } else if (self->read_count < LIMIT_FORWARDED_READS) {
         wait_for(self, &read);
     }

@@ -61,6 +61,7 @@ CASES = [
     safe("t2l1c1-pipes", "S8" + bounds(2, 1, 1), "every message is one, a crash at any moment"),
     safe("t3l2c0", E + bounds(3, 2, 0), "logs that conflict, records overtaken in flight", slots=25),
     safe("t2l2c0-read", E + "READ" + bounds(2, 2, 0), "a linearizable read"),
+    safe("t2l2c0-read-asked", E + "READ READFWD" + bounds(2, 2, 0), "a linearizable read through a follower"),
     conf("3-of-4", "N4 SYM SELF" + members(7, 2, 3), "three members, a fourth to add; leaders may remove themselves"),
     conf("4-of-4", "N4 SYM SELF" + members(15, 2, 3), "four members to begin with"),
 
@@ -72,6 +73,8 @@ CASES = [
     safe("t3l3c0", E + bounds(3, 3, 0), "three entries", full=True, slots=27),
     safe("t3l2c1", E + bounds(3, 2, 1), "a crash between conflicting logs", full=True, slots=27),
     safe("t2l2c1-read", E + "READ" + bounds(2, 2, 1), "a read and a crash", full=True, slots=25),
+    safe("t2l2c1-read-asked", E + "READ READFWD" + bounds(2, 2, 1), "a read through a follower and a crash",
+         full=True, slots=25),
     conf("3-of-4-t3", "N4 SYM SELF" + members(7, 3, 3), "three terms", full=True, slots=26),
     conf("4-of-4-t3", "N4 SYM SELF" + members(15, 3, 3), "three terms", full=True, slots=26),
     # A rule less that is harmless on its own. Quoral keeps these rules.
@@ -100,6 +103,8 @@ CASES = [
     off("ANYTERM", QUIET + "ANYTERM" + bounds(4, 1, 0), "S2", "entries of older terms are counted", optimize="-O1"),
     off("READNOOWN", E + "READ READNOOWN" + bounds(2, 2, 0), "S6", "a read before an own entry is committed"),
     off("READNOQ", E + "READ READNOQ" + bounds(2, 2, 0), "S6", "a read without a round"),
+    off("READNOOWN-asked", E + "READ READFWD READNOOWN" + bounds(2, 2, 0), "S6", "... through a follower"),
+    off("READANYTERM", E + "READ READFWD READANYTERM" + bounds(2, 2, 0), "S6", "... answered by an older leader"),
     off("NOOWN", "N4 SYM NOOWN" + members(15, 3, 1), "S2", "a change before an own entry is committed"),
     off("NOWAIT", "SYM NOWAIT" + members(7, 2, 3), "S2", "a second change while one is open", options="-DBFS"),
     off("COUNTSELF", "N4 SYM SELF COUNTSELF" + members(7, 2, 3), "S2", "a leader that removed itself counts itself"),
@@ -111,6 +116,7 @@ CASES = [
     reach("two-leaders-commit", E + "GOAL=1" + bounds(2, 2, 0), "entries of two terms, committed by two leaders"),
     reach("everywhere", E + "GOAL=3" + bounds(2, 2, 0), "the whole log committed, on all disks"),
     reach("read", E + "READ GOAL=5" + bounds(2, 2, 0), "a read in term 2 that sees a commit of term 1"),
+    reach("read-asked", E + "READ READFWD GOAL=5" + bounds(2, 2, 0), "the same through a follower"),
     reach("superseded", E + "GOAL=6" + bounds(2, 2, 0), "a record overtaken while it was in flight"),
     reach("changes", "N4 SYM GOAL=1" + members(7, 2, 3), "changes by leaders of two terms, the second committed"),
     reach("removed-leads", "N4 SYM SELF GOAL=2" + members(7, 2, 3), "elected by a configuration without itself"),

@@ -43,6 +43,8 @@
  *   LEADNOCHK  LEAD(T) obeyed without checking T == fence
  *   ANYTERM    leader commits by counting entries of older terms
  *   READ       adds one linearizable read; READNOOWN / READNOQ break its two rules
+ *   READFWD    with READ: it begins at a follower, whose question is its voice for it; READANYTERM: the
+ *              leader of another term answers, too
  *
  * Assertions, by name:
  *   S0  one vote per member and term, and voted terms never go back
@@ -537,6 +539,21 @@ proctype Election(byte i) {
 #else
 #define RDQ (rdAck!=0)
 #endif
+#ifdef READANYTERM
+#define RDTERM(i) (lead[i]!=0)
+#else
+#define RDTERM(i) (lead[i]==rdT)
+#endif
+#ifdef READ
+inline rdgoal() {              /* what the read must not miss: all that is committed when it begins */
+  x = 1;
+  do
+  :: x<=MAXL && gc[x]!=0 -> rdGoal = x; x++
+  :: else -> break
+  od;
+  x = 0
+}
+#endif
 #ifdef COUNTONLY
 #define MAYPROPOSE(i) (fence[i]==lead[i])
 #else
@@ -603,19 +620,25 @@ proctype Replicator(byte i) {
 #if MAXL>=3
   COMMIT(3)
 #endif
+#ifdef READFWD
+  /* one linearizable read on a follower: when its question arrives, however late, the leader and it are
+   * two who had not left the term when the read began */
+  :: d_step { rdL==0 && lead[i]==0 && open[i]!=0 && open[i]==fence[i] && lid[open[i]]!=0 && lid[open[i]]!=i+1 ->
+       rdL = i+1; rdT = open[i];
+       rdgoal();
+       SAY("R%d: asks the leader of term %d, truth is %d\n",i,rdT,rdGoal) }
+  :: d_step { rdL!=0 && rdL!=i+1 && !rdDone && RDTERM(i) && RDOWN(i) ->
+       rdDone = 1; rdIdx = cmt[i]; assert(rdIdx>=rdGoal) } /* S6: no stale read */
+#else
 #ifdef READ
   /* one linearizable read on a leader */
   :: d_step { rdL==0 && lead[i]!=0 && RDOWN(i) ->
        rdL = i+1; rdT = lead[i]; rdIdx = cmt[i];
-       x = 1;
-       do
-       :: x<=MAXL && gc[x]!=0 -> rdGoal = x; x++
-       :: else -> break
-       od;
-       SAY("R%d: READ starts at commit index %d, truth is %d\n",i,rdIdx,rdGoal);
-       x = 0 }
+       rdgoal();
+       SAY("R%d: READ starts at commit index %d, truth is %d\n",i,rdIdx,rdGoal) }
   :: d_step { rdL!=0 && !rdDone && rdL!=i+1 && open[i]==rdT && fence[i]==rdT && rdAck==0 -> rdAck = 1 }
   :: d_step { rdL==i+1 && !rdDone && lead[i]==rdT && RDQ -> rdDone = 1; assert(rdIdx>=rdGoal) } /* S6: no stale read */
+#endif
 #endif
 #ifdef GOAL
 #if GOAL==1   /* an entry of term 1 and one of term 2, committed by different leaders */

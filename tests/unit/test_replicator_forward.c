@@ -22,15 +22,20 @@ static repl_t *follower(void)
     return repl;
 }
 
-static repl_t *leader(void)
+static repl_t *leader_of(size_t voters)
 {
-    repl_t *repl = repl_new(3, 1, TERMS(1), 1);
+    repl_t *repl = repl_new(voters, 1, TERMS(1), 1);
     repl_lead(repl, 2);
     repl_durable(repl, 0);
     repl_hear_ack(repl, 2, 2, 2, 0);
     repl_hear_ack(repl, 3, 2, 2, 0);
     repl_clear(repl);
     return repl;
+}
+
+static repl_t *leader(void)
+{
+    return leader_of(3);
 }
 
 static uint64_t expect_forward(repl_t *repl, size_t items)
@@ -566,21 +571,96 @@ static void hear_question(repl_t *repl, uint64_t member, uint64_t id)
     repl_hear(repl, member, &content);
 }
 
+static void expect_answer(repl_t *repl, uint64_t member, uint64_t id, uint64_t index)
+{
+    msg_t *msg = repl_expect_peer(repl, member, PEER_READ_FWD_AT);
+    assert_int_equal(msg->u.peer.content->u.read.id, id);
+    assert_int_equal(msg->u.peer.content->u.read.index, index);
+    assert_int_equal(msg->u.peer.content->u.read.error, API_NONE);
+    msg_free(&msg);
+}
+
+static uint64_t expect_round(repl_t *repl, uint64_t member)
+{
+    msg_t *msg = repl_expect_peer(repl, member, PEER_HEARTBEAT);
+    uint64_t round = msg->u.peer.content->u.heartbeat.round;
+    msg_free(&msg);
+    return round;
+}
+
 static void the_leader_answers_after_a_round(void **state)
+{
+    (void)state;
+    repl_t *repl = leader_of(5);
+    hear_question(repl, 3, 33);
+    uint64_t round = expect_round(repl, 2);
+    repl_expect_no_peer(repl, 3, PEER_READ_FWD_AT);
+    repl_hear_heartbeat_ack(repl, 2, 2, round);
+    repl_expect_no_peer(repl, 3, PEER_READ_FWD_AT);
+    repl_hear_heartbeat_ack(repl, 4, 2, round);
+    expect_answer(repl, 3, 33, 2);
+    repl_destroy(&repl);
+}
+
+/* Of three, leader and asker are a quorum: nobody else has to be asked. */
+static void a_question_is_the_voice_of_who_asks(void **state)
 {
     (void)state;
     repl_t *repl = leader();
     hear_question(repl, 3, 33);
-    msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
-    uint64_t round = msg->u.peer.content->u.heartbeat.round;
-    msg_free(&msg);
+    expect_answer(repl, 3, 33, 2);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT);
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
+/* It was sent before the leader's own read came. */
+static void a_question_confirms_nothing_else(void **state)
+{
+    (void)state;
+    repl_t *repl = leader();
+    repl_read(repl, 5);
+    hear_question(repl, 3, 33);
+    expect_answer(repl, 3, 33, 2);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_READ_AT);
+    repl_hear_heartbeat_ack(repl, 2, 2, expect_round(repl, 2));
+    expect_read(repl, MSG_READ_AT, 5, 2);
+    repl_destroy(&repl);
+}
+
+static void a_question_waits_for_a_commit_of_the_term(void **state)
+{
+    (void)state;
+    repl_t *repl = repl_new(3, 1, TERMS(1), 1);
+    repl_lead(repl, 2);
+    repl_durable(repl, 0);
+    hear_question(repl, 3, 33);
     repl_expect_no_peer(repl, 3, PEER_READ_FWD_AT);
-    repl_hear_heartbeat_ack(repl, 2, 2, round);
-    msg = repl_expect_peer(repl, 3, PEER_READ_FWD_AT);
-    assert_int_equal(msg->u.peer.content->u.read.id, 33);
-    assert_int_equal(msg->u.peer.content->u.read.index, 2);
-    assert_int_equal(msg->u.peer.content->u.read.error, API_NONE);
-    msg_free(&msg);
+    repl_hear_ack(repl, 2, 2, 2, 1); /* of the round that the question began */
+    expect_answer(repl, 3, 33, 2);
+    repl_destroy(&repl);
+}
+
+static void a_question_of_a_learner_is_no_voice(void **state)
+{
+    (void)state;
+    bytes_t *configuration = repl_configuration(TERMS(1, 2), TERMS(3));
+    entries_t none = {0};
+    replicator_cfg_t cfg = {.member_id = 1,
+                            .incarnation = 1,
+                            .term = 1,
+                            .configuration = configuration,
+                            .entries = &none};
+    repl_t *repl = repl_new_with(&cfg);
+    bytes_unref(&configuration);
+    repl_lead(repl, 2);
+    repl_durable(repl, 0);
+    repl_hear_ack(repl, 2, 2, 1, 0);
+    repl_clear(repl);
+    hear_question(repl, 3, 33);
+    repl_expect_no_peer(repl, 3, PEER_READ_FWD_AT);
+    repl_hear_heartbeat_ack(repl, 2, 2, expect_round(repl, 2));
+    expect_answer(repl, 3, 33, 1);
     repl_destroy(&repl);
 }
 
@@ -599,13 +679,15 @@ static void who_does_not_lead_says_so(void **state)
 static void questions_at_the_leader_are_bounded(void **state)
 {
     (void)state;
-    repl_t *repl = leader();
+    repl_t *repl = leader_of(5);
     for (uint64_t id = 1; id <= LIMIT_FORWARDED_READS + 10; id++) {
         hear_question(repl, 3, id);
         repl_clear(repl);
     }
-    repl_hear_heartbeat_ack(repl, 2, 2, LIMIT_READ_ROUNDS);
-    repl_hear_heartbeat_ack(repl, 2, 2, LIMIT_READ_ROUNDS + 1);
+    for (uint64_t round = LIMIT_READ_ROUNDS; round <= LIMIT_READ_ROUNDS + 1; round++) {
+        repl_hear_heartbeat_ack(repl, 2, 2, round);
+        repl_hear_heartbeat_ack(repl, 4, 2, round);
+    }
     size_t answers = 0;
     msg_t *msg = NULL;
     while ((msg = repl_take_peer(repl, 3, PEER_READ_FWD_AT))) {
@@ -648,6 +730,10 @@ int main(void)
         cmocka_unit_test(a_refused_question_fails_the_reads),
         cmocka_unit_test(a_term_change_or_silence_fails_the_reads),
         cmocka_unit_test(the_leader_answers_after_a_round),
+        cmocka_unit_test(a_question_is_the_voice_of_who_asks),
+        cmocka_unit_test(a_question_confirms_nothing_else),
+        cmocka_unit_test(a_question_waits_for_a_commit_of_the_term),
+        cmocka_unit_test(a_question_of_a_learner_is_no_voice),
         cmocka_unit_test(who_does_not_lead_says_so),
         cmocka_unit_test(questions_at_the_leader_are_bounded),
     };
