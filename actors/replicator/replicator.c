@@ -213,7 +213,7 @@ static uint64_t replicator_deadline(const void *context)
     const replicator_t *self = context;
     uint64_t due_us = earlier(replicator_stall_due_us(self), replicator_handover_due_us(self));
     if (self->lead) {
-        return earlier(due_us, replicator_tick_due_us(self));
+        return earlier(due_us, replicator_lead_due_us(self));
     }
     due_us = earlier(due_us, replicator_leader_due_us(self));
     return earlier(due_us, replicator_reads_due_us(self));

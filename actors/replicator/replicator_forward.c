@@ -285,6 +285,7 @@ void replicator_taken(replicator_t *self, const batch_t *batch)
     origin_t *origin = origin_of(self, batch->member, batch->incarnation);
     origin->acked_id = batch->id;
     origin->acked_index = raft_log_last_index(&self->log);
+    replicator_awaits(self, batch->member, origin->acked_index);
 }
 
 void replicator_say_taken(replicator_t *self, outbox_t *out)

@@ -195,13 +195,42 @@ static void send_heartbeat(replicator_t *self, progress_t *follower, outbox_t *o
     replicator_say(follower->member, &content, out);
 }
 
-/* Who waits there, for a result, a read or an event, waits for the commit index: if no append carries it, it
- * goes out by itself. */
+/* How long the commit index waits for an append to carry it when nobody is known to wait for it there: a
+ * watcher gets its events so much later. By itself it costs two frames and ten wake-ups. */
+enum { COMMIT_WAITS_US = 1000 };
+
+/* Who has forwarded a proposal, or asked for a read index, waits for the commit index. */
 static void tell_commit(replicator_t *self, progress_t *follower, outbox_t *out)
 {
-    if (follower->state == PROGRESS_REPLICATE &&
-        committed_there(self, follower) > follower->commit_told && outbox_room(out, ACTOR_PEER)) {
+    uint64_t committed = committed_there(self, follower);
+    if (follower->state != PROGRESS_REPLICATE || committed <= follower->commit_told) {
+        follower->untold_us = 0;
+        return;
+    }
+    follower->untold_us = follower->untold_us ? follower->untold_us : self->now_us;
+    bool is_awaited = follower->awaited > follower->commit_told;
+    bool is_due = self->now_us - follower->untold_us >= COMMIT_WAITS_US;
+    if ((is_awaited || is_due) && outbox_room(out, ACTOR_PEER)) {
         send_heartbeat(self, follower, out);
+        follower->untold_us = 0;
+    }
+}
+
+/* Without room it is tried at the next tick. */
+static uint64_t tell_due_us(const replicator_t *self, const progress_t *follower)
+{
+    if (follower->untold_us == 0) {
+        return DEADLINE_NONE;
+    }
+    uint64_t due_us = follower->untold_us + COMMIT_WAITS_US;
+    return due_us > self->now_us ? due_us : DEADLINE_NONE;
+}
+
+void replicator_awaits(replicator_t *self, uint64_t member, uint64_t index)
+{
+    progress_t *follower = replicator_find_follower(self, member);
+    if (follower && index > follower->awaited) {
+        follower->awaited = index;
     }
 }
 
@@ -218,9 +247,19 @@ static void report_quorum(replicator_t *self, uint64_t since_us, outbox_t *out)
     }
 }
 
-uint64_t replicator_tick_due_us(const replicator_t *self)
+static uint64_t tick_due_us(const replicator_t *self)
 {
     return self->follower_count ? self->tick_us + self->cfg.heartbeat_us : DEADLINE_NONE;
+}
+
+uint64_t replicator_lead_due_us(const replicator_t *self)
+{
+    uint64_t due_us = tick_due_us(self);
+    for (size_t i = 0; i < self->follower_count; i++) {
+        uint64_t tell_us = tell_due_us(self, &self->followers[i]);
+        due_us = tell_us < due_us ? tell_us : due_us;
+    }
+    return due_us;
 }
 
 void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
@@ -228,7 +267,7 @@ void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
     if (self->follower_count == 0) {
         return;
     }
-    bool is_tick = self->now_us >= replicator_tick_due_us(self);
+    bool is_tick = self->now_us >= tick_due_us(self);
     if (is_tick) {
         report_quorum(self, self->tick_us, out);
         self->tick_us = self->now_us;

@@ -16,9 +16,10 @@ enum {
 
 /* ---- answers ---- */
 
-static void answer_member(const replicator_t *self, const waiting_read_t *read, uint64_t index,
+static void answer_member(replicator_t *self, const waiting_read_t *read, uint64_t index,
                           api_error_t error, outbox_t *out)
 {
+    replicator_awaits(self, read->member, index);
     peer_msg_t *answer = peer_msg_new(PEER_READ_FWD_AT, self->open);
     answer->u.read = (peer_read_t){.id = read->read_id, .index = index, .error = error};
     replicator_say(read->member, &answer, out);

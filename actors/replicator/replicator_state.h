@@ -316,7 +316,10 @@ void replicator_advance_commit(replicator_t *self);
 uint64_t replicator_confirmed_round(replicator_t *self);
 void replicator_on_append_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_heartbeat_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
-uint64_t replicator_tick_due_us(const replicator_t *self);
+/* Somebody at that member waits for the index to be committed: it hears of it at once. */
+void replicator_awaits(replicator_t *self, uint64_t member, uint64_t index);
+/* When there is something to say without being asked: heartbeats, a commit index. */
+uint64_t replicator_lead_due_us(const replicator_t *self);
 
 /* ---- replicator_follower.c ---- */
 /* False: nonsense. Else the member leads the open term; election hears of it. */

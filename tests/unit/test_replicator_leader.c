@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "messages/limits.h"
+#include "messages/xalloc.h"
 #include "tests/support/replicator_rig.h"
 
 #define TERMS(...) ((const uint64_t[]){__VA_ARGS__, 0})
@@ -268,10 +269,11 @@ static void heartbeats_carry_what_the_follower_may_commit(void **state)
     (void)state;
     repl_t *repl = leader(3);
     repl_hear_ack(repl, 2, 2, 2, 0);
+    repl_advance(repl, 1000); /* what is committed is told by itself */
     repl_clear(repl);
     assert_int_equal(replicator_ops.deadline(repl->core.core),
-                     repl->core.now_us + REPL_HEARTBEAT_US);
-    repl_advance(repl, REPL_HEARTBEAT_US);
+                     repl->core.now_us + REPL_HEARTBEAT_US - 1000);
+    repl_advance(repl, REPL_HEARTBEAT_US - 1000);
     msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
     assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 2);
     msg_free(&msg);
@@ -281,8 +283,16 @@ static void heartbeats_carry_what_the_follower_may_commit(void **state)
     repl_destroy(&repl);
 }
 
-/* A client of the follower waits there for its put. */
-static void a_follower_hears_at_once_what_is_committed(void **state)
+static void expect_commit_notice(repl_t *repl, uint64_t member, uint64_t commit)
+{
+    msg_t *msg = repl_expect_peer(repl, member, PEER_HEARTBEAT);
+    assert_int_equal(msg->u.peer.content->u.heartbeat.commit, commit);
+    msg_free(&msg);
+    repl_expect_no_peer(repl, member, PEER_HEARTBEAT);
+}
+
+/* Events may wait there for it. */
+static void a_follower_hears_soon_what_is_committed(void **state)
 {
     (void)state;
     repl_t *repl = followed_leader(3);
@@ -291,16 +301,79 @@ static void a_follower_hears_at_once_what_is_committed(void **state)
     repl_durable(repl, 0);
     repl_clear(repl);
     repl_hear_ack(repl, 2, 2, 3, 0);
-    msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
-    assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 3);
-    msg_free(&msg);
+    repl_advance(repl, 600);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT); /* an append may carry it */
+    uint64_t due_us = replicator_ops.deadline(repl->core.core);
+    assert_int_equal(due_us, repl->core.now_us + 400);
+    repl_advance(repl, 400);
+    expect_commit_notice(repl, 2, 3);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT); /* it has told of no entry yet */
     repl_hear_ack(repl, 3, 2, 3, 0);
-    msg = repl_expect_peer(repl, 3, PEER_HEARTBEAT);
-    assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 3);
-    msg_free(&msg);
+    repl_advance(repl, 1000);
+    expect_commit_notice(repl, 3, 3);
     repl_hear_ack(repl, 3, 2, 3, 0); /* no news */
+    repl_advance(repl, 1000);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
+/* A client of the follower waits there for its put. */
+static void who_forwarded_a_proposal_hears_at_once_that_it_is_committed(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    peer_msg_t *content = peer_msg_new(PEER_PROPOSE_FWD, 2);
+    content->u.propose.id = 70;
+    content->u.propose.count = 1;
+    content->u.propose.items = xcalloc(1, sizeof(proposal_t));
+    content->u.propose.items[0].payload = bytes_new("a", 1);
+    repl_hear(repl, 3, &content);
+    repl_durable(repl, 0);
+    repl_clear(repl);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    repl_hear_ack(repl, 3, 2, 3, 0);
+    expect_commit_notice(repl, 3, 3);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
+static void who_asked_for_a_read_index_hears_at_once_that_it_is_committed(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    repl_hear_ack(repl, 3, 2, 3, 0);
+    repl_clear(repl);
+    peer_msg_t *content = peer_msg_new(PEER_READ_FWD, 2);
+    content->u.read.id = 33;
+    repl_hear(repl, 3, &content);
+    expect_commit_notice(repl, 3, 3);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT);
+    repl_destroy(&repl);
+}
+
+/* The next attempt is the tick's: a full edge must not keep the actor awake. */
+static void without_room_a_commit_index_waits(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    assert_true(replicator_ops.deadline(repl->core.core) <= repl->core.now_us + 1000);
+    repl->core.now_us += 1000;
+    while (outbox_room(repl->core.outbox, ACTOR_PEER)) {
+        msg_t *msg = msg_new(MSG_PEER);
+        msg->u.peer = (msg_peer_t){.member = 9, .content = peer_msg_new(PEER_PING, 1)};
+        outbox_put(repl->core.outbox, ACTOR_PEER, &msg);
+    }
+    step_in_t in = {.now_us = repl->core.now_us};
+    replicator_ops.step(repl->core.core, &in, repl->core.outbox);
+    assert_true(replicator_ops.deadline(repl->core.core) > repl->core.now_us + 1000);
     repl_destroy(&repl);
 }
 
@@ -575,7 +648,10 @@ int main(void)
         cmocka_unit_test(a_lost_append_is_found_out),
         cmocka_unit_test(a_restarted_follower_is_probed),
         cmocka_unit_test(heartbeats_carry_what_the_follower_may_commit),
-        cmocka_unit_test(a_follower_hears_at_once_what_is_committed),
+        cmocka_unit_test(a_follower_hears_soon_what_is_committed),
+        cmocka_unit_test(who_forwarded_a_proposal_hears_at_once_that_it_is_committed),
+        cmocka_unit_test(who_asked_for_a_read_index_hears_at_once_that_it_is_committed),
+        cmocka_unit_test(without_room_a_commit_index_waits),
         cmocka_unit_test(an_append_tells_what_is_committed_too),
         cmocka_unit_test(alone_there_are_no_heartbeats),
         cmocka_unit_test(a_quorum_that_answers_is_reported_once_per_interval),
