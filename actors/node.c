@@ -159,6 +159,7 @@ static char *add_applier(node_t *self, uint64_t *applied)
         .origin = self->origin,
         .start_commit = self->recovered.commit,
         .flush_entries = self->options->snapshot_count,
+        .catchup_entries = self->options->snapshot_catchup_entries,
         .compaction_rows = self->options->compaction_batch_limit,
         .compaction_sleep_us = self->options->compaction_sleep_us,
         .configuration = self->recovered.base_configuration,

@@ -15,6 +15,9 @@
 
 /* ---- batches ---- */
 #define LIMIT_SPAN_ENTRIES 1000 /* entries applied as one store batch */
+#define LIMIT_REPORT_ENTRIES                                                                       \
+    512 /* applied before the replicator hears of it: a tenth of LIMIT_APPLY_BACKLOG */
+#define LIMIT_REPORT_BYTES (4u << 20) /* and their bytes: a sixteenth of LIMIT_INFLIGHT_BYTES */
 #define LIMIT_SPAN_BYTES                                                                           \
     (4u << 20) /* one batch must stay far below the write buffer's worth of stall */
 #define LIMIT_APPEND_ENTRIES 4096       /* entries of one APPEND_LOG */

@@ -37,6 +37,7 @@ applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **erro
         return NULL;
     }
     self->flush_asked = mvcc_current(self->mvcc)->applied_index;
+    self->reported = self->flush_asked;
     self->work_left = true; /* there may be nothing to replay: then RESTORED is due at once */
     return self;
 }
@@ -248,6 +249,21 @@ static void send_applied(const applier_t *self, actor_id_t to, outbox_t *out)
     outbox_put(out, to, &msg);
 }
 
+/* It refuses proposals and forgets entries by what it knows to be applied; knowing less than there is errs on
+ * the side of refusing and keeping. */
+static void report(applier_t *self, outbox_t *out)
+{
+    enum { PARTS = 8 }; /* of what it keeps */
+    uint64_t applied = mvcc_current(self->mvcc)->applied_index;
+    uint64_t entries = 1 + self->cfg.catchup_entries / PARTS;
+    entries = entries < LIMIT_REPORT_ENTRIES ? entries : LIMIT_REPORT_ENTRIES;
+    if (applied - self->reported >= entries || self->unreported_bytes >= LIMIT_REPORT_BYTES) {
+        self->reported = applied;
+        self->unreported_bytes = 0;
+        send_applied(self, ACTOR_REPLICATOR, out);
+    }
+}
+
 /* Only the newest position counts, so one that found no room waits and is replaced by the next. */
 static void send_lease_position(applier_t *self, outbox_t *out)
 {
@@ -306,7 +322,7 @@ static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t 
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */
         assert(self->result_count == 0);
     }
-    send_applied(self, ACTOR_REPLICATOR, out);
+    report(self, out);
 }
 
 /* ---- spans ---- */
@@ -338,6 +354,7 @@ static void apply_span(applier_t *self, uint64_t now_us, outbox_t *out)
         if (!apply_entry(self, entry, out)) {
             return;
         }
+        self->unreported_bytes += bytes_len(entry->payload);
         drop_entry(self);
     }
     changes_t changes = {0};

@@ -5,6 +5,7 @@
  * configuration of this member or who proposed an entry, except to decide who gets an answer. Entries
  * that have piled up are applied in spans, one store batch each; then, in this order, watch gets the
  * span's events, lease its grants and revocations, the gateway its answers, everybody the position.
+ * The replicator only keeps its memory within bounds by it, so it hears of it every so many entries.
  * A snapshot of another member takes its place among them: everybody then gets the new store. */
 #pragma once
 
@@ -15,12 +16,14 @@
 typedef struct applier applier_t;
 
 typedef struct {
-    shared_t *store;              /* kv_t; a reference of its own is taken */
-    generations_t *generations;   /* where SNAP_INSTALL puts another one in force; borrowed */
-    uint64_t origin;              /* entries with this InternalRaftRequest.ID are answered; not 0 */
-    uint64_t start_commit;        /* nothing is served before this index is applied */
-    uint64_t flush_entries;       /* --snapshot-count: entries between forced flushes */
-    size_t compaction_rows;       /* --compaction-batch-limit */
+    shared_t *store;            /* kv_t; a reference of its own is taken */
+    generations_t *generations; /* where SNAP_INSTALL puts another one in force; borrowed */
+    uint64_t origin;            /* entries with this InternalRaftRequest.ID are answered; not 0 */
+    uint64_t start_commit;      /* nothing is served before this index is applied */
+    uint64_t flush_entries;     /* --snapshot-count: entries between forced flushes */
+    uint64_t catchup_entries; /* --snapshot-catchup-entries: what the replicator keeps; 0 = nothing,
+                                   * and it hears of every span */
+    size_t compaction_rows;   /* --compaction-batch-limit */
     uint64_t compaction_sleep_us; /* --compaction-sleep-interval */
     const bytes_t *configuration; /* the members before the log's first entry; may be NULL */
 } applier_cfg_t;

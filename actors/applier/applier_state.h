@@ -63,6 +63,8 @@ struct applier {
     uint64_t
         clock_us; /* last reading of the metrics' clock: entries are measured one to the next */
     bool lease_position_due; /* APPLIED to lease found no room */
+    uint64_t reported;       /* applied index of the last APPLIED to the replicator, */
+    size_t unreported_bytes; /* and what has been applied since */
     uint64_t flush_asked;    /* applied index of the last FLUSH */
     uint64_t next_flush_us;  /* not before */
     uint64_t next_size_us;   /* when to look at the store's size again */

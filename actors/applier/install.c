@@ -60,6 +60,8 @@ void install_finish(applier_t *self, outbox_t *out)
     }
     msg_t *msg = msg_new(MSG_SNAP_INSTALLED);
     msg->u.snap = self->installed;
+    self->reported = self->installed.index;
+    self->unreported_bytes = 0;
     self->installed = (msg_snap_t){0};
     outbox_put(out, ACTOR_REPLICATOR, &msg);
 }

@@ -252,6 +252,7 @@ static applier_t *make_applier(member_t *self, shared_t *store)
                          .origin = self->origin,
                          .start_commit = self->recovered.commit,
                          .flush_entries = options->flush_entries,
+                         .catchup_entries = options->catchup_entries,
                          .compaction_rows = options->compaction_rows,
                          .compaction_sleep_us = 10000,
                          .configuration = self->recovered.base_configuration};

@@ -19,6 +19,7 @@ void rig_start(applier_rig_t *rig, uint64_t start_commit, uint64_t flush_entries
         .origin = RIG_ORIGIN,
         .start_commit = start_commit,
         .flush_entries = flush_entries,
+        .catchup_entries = rig->catchup_entries,
         .compaction_rows = RIG_ROWS,
         .compaction_sleep_us = RIG_SLEEP_US,
         .configuration = members,

@@ -26,6 +26,7 @@ typedef struct {
     applier_t *applier;
     core_test_t test;
     metrics_t metrics;
+    uint64_t catchup_entries; /* of the next start */
     uint64_t index, request_id;
     msg_t *batch; /* COMMITTED under construction */
 } applier_rig_t;

@@ -26,6 +26,7 @@
 
 enum {
     SEGMENT_BYTES = 65536,
+    CATCHUP_ENTRIES = 100,
     HEARTBEAT_US = 100000,
     ELECTION_TIMEOUT_US = 1000000,
     REQUEST_TIMEOUT_US = 7000000,
@@ -195,7 +196,7 @@ static void add_consensus(virtual_node_t *self, uint64_t applied)
                                    .configuration_index = log->base_configuration_index,
                                    .entries = &log->entries,
                                    .last_lsn = log->lsn,
-                                   .catchup_entries = 100,
+                                   .catchup_entries = CATCHUP_ENTRIES,
                                    .election_timeout_us = ELECTION_TIMEOUT_US,
                                    .heartbeat_us = ELECTION_TIMEOUT_US / 10,
                                    .max_learners = 1};
@@ -380,6 +381,7 @@ void virtual_node_start(virtual_node_t *self)
                          .origin = origin,
                          .start_commit = self->recovered.commit,
                          .flush_entries = 1000,
+                         .catchup_entries = CATCHUP_ENTRIES,
                          .compaction_rows = 1000,
                          .compaction_sleep_us = 10000,
                          .configuration = self->recovered.base_configuration};

@@ -9,6 +9,8 @@
 
 #include <membership.pb-c.h>
 
+#include "messages/limits.h"
+#include "messages/xalloc.h"
 #include "tests/support/applier_rig.h"
 
 /* ---- who is told what ---- */
@@ -119,6 +121,47 @@ static void without_room_at_watch_it_holds(void **state)
     core_test_flush(&rig->test);
     assert_true(rig_exists(rig, "held"));
     rig_destroy(&rig);
+}
+
+/* How many entries in spans of one are applied until the replicator hears of them. */
+static uint64_t reported_after(uint64_t catchup_entries, const char *value)
+{
+    applier_rig_t *rig = rig_new_stopped();
+    rig->catchup_entries = catchup_entries;
+    rig_start(rig, 0, 100000, NULL);
+    core_test_flush(&rig->test);
+    rig_drain(rig);
+    uint64_t reported = 0;
+    while (!reported && rig->index < 2 * LIMIT_REPORT_ENTRIES) {
+        rig_add_put(rig, "k", value);
+        rig_send(rig);
+        actor_id_t to;
+        msg_t *msg = NULL;
+        while ((msg = core_test_take(&rig->test, &to))) {
+            if (to == ACTOR_REPLICATOR) {
+                assert_int_equal(msg->kind, MSG_APPLIED);
+                reported = msg->u.applied.index;
+                assert_int_equal(reported, rig->index);
+            }
+            msg_free(&msg);
+        }
+    }
+    rig_destroy(&rig);
+    return reported;
+}
+
+static void the_replicator_hears_as_often_as_it_needs(void **state)
+{
+    (void)state;
+    assert_int_equal(reported_after(0, "v"), 1);
+    assert_int_equal(reported_after(80, "v"), 11);
+    assert_int_equal(reported_after(5000, "v"), LIMIT_REPORT_ENTRIES);
+    enum { BYTES = 1 << 20 };
+    char *large = xmalloc(BYTES + 1);
+    memset(large, 'x', BYTES);
+    large[BYTES] = '\0';
+    assert_int_equal(reported_after(5000, large), LIMIT_REPORT_BYTES / BYTES);
+    free(large);
 }
 
 /* Applies 8 entries, so much time between them; returns for which indexes a flush was asked. */
@@ -438,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_fresh_store_is_announced_at_once),
         cmocka_unit_test(a_span_is_told_in_order),
         cmocka_unit_test(without_room_at_watch_it_holds),
+        cmocka_unit_test(the_replicator_hears_as_often_as_it_needs),
         cmocka_unit_test(every_so_many_entries_the_keeper_is_asked_to_flush),
         cmocka_unit_test(under_load_flushes_are_a_second_apart),
         cmocka_unit_test(a_restart_replays_in_silence),
