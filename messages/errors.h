@@ -75,7 +75,10 @@ typedef enum {
     X(STREAM_FILTER,        GRPC_UNIMPLEMENTED,       "RangeStream does not support revision filters") \
     X(BUSY,                 GRPC_RESOURCE_EXHAUSTED,  "etcdserver: answers under construction exceed their memory budget") \
     X(TIMEOUT_LEADER_TRANSFER, GRPC_UNKNOWN, \
-      "etcdserver: request timed out, leader transfer took too long")
+      "etcdserver: request timed out, leader transfer took too long") \
+    X(SUBSCRIPTION_MALFORMED, GRPC_INVALID_ARGUMENT,  "quoral: the subscription is malformed") \
+    X(SUBSCRIPTION_REFUSED, GRPC_RESOURCE_EXHAUSTED,  "quoral: too many subscriptions are registered, or it is too long") \
+    X(BEHIND,               GRPC_UNAVAILABLE,         "quoral: the store of this member is behind the requested revision")
 /* clang-format on */
 
 typedef enum {

@@ -185,7 +185,16 @@ static int deliver(scan_t *self, mvcc_position_t at, const mvcc_log_row_t *row)
     return self->fn(self->context, &event);
 }
 
-static int scan_log(scan_t *self, kv_iter_t *iter, int64_t to, size_t max_rows, int64_t *next_p)
+/* Reads log rows up to revision `to`, and about `max_rows` of them: to the end of the revision, or not.
+ * *next becomes the place of the first row that is left. */
+typedef struct {
+    int64_t to;
+    size_t max_rows;
+    bool whole_revisions;
+} scan_bounds_t;
+
+static int scan_log(scan_t *self, kv_iter_t *iter, const scan_bounds_t *bounds,
+                    mvcc_position_t *next)
 {
     int64_t last = 0;
     for (size_t rows = 0; iter->ops->valid(iter); iter->ops->next(iter), rows++) {
@@ -195,11 +204,11 @@ static int scan_log(scan_t *self, kv_iter_t *iter, int64_t to, size_t max_rows, 
         if (rc) {
             return rc;
         }
-        if (at.main > to) {
+        if (at.main > bounds->to) {
             break;
         }
-        if (rows >= max_rows && at.main != last) {
-            *next_p = at.main;
+        *next = at;
+        if (rows >= bounds->max_rows && (!bounds->whole_revisions || at.main != last)) {
             return 0;
         }
         last = at.main;
@@ -212,8 +221,24 @@ static int scan_log(scan_t *self, kv_iter_t *iter, int64_t to, size_t max_rows, 
             return rc;
         }
     }
-    *next_p = to + 1;
+    *next = (mvcc_position_t){.main = bounds->to + 1};
     return mvcc_iter_error(iter);
+}
+
+static int scan_from(scan_t *self, mvcc_position_t from, const scan_bounds_t *bounds,
+                     mvcc_position_t *next)
+{
+    buf_t seek = {0};
+    mvcc_key_log(&seek, from);
+    kv_iter_t *iter = kv_iter_new(self->reader);
+    iter->ops->seek(iter, buf_slice(&seek));
+    int rc = scan_log(self, iter, bounds, next);
+    kv_iter_destroy(&iter);
+    buf_deinit(&seek);
+    buf_deinit(&self->stored);
+    buf_deinit(&self->kv);
+    buf_deinit(&self->prev_kv);
+    return rc;
 }
 
 int mvcc_events(const kv_reader_t *reader, const mvcc_head_t *head, int64_t from, int64_t to,
@@ -233,15 +258,36 @@ int mvcc_events(const kv_reader_t *reader, const mvcc_head_t *head, int64_t from
         .fn = fn,
         .context = context,
     };
-    buf_t seek = {0};
-    mvcc_key_log(&seek, (mvcc_position_t){.main = from < 0 ? 0 : from});
-    kv_iter_t *iter = kv_iter_new(reader);
-    iter->ops->seek(iter, buf_slice(&seek));
-    int rc = scan_log(&self, iter, to, max_rows, next_p);
-    kv_iter_destroy(&iter);
-    buf_deinit(&seek);
-    buf_deinit(&self.stored);
-    buf_deinit(&self.kv);
-    buf_deinit(&self.prev_kv);
+    scan_bounds_t bounds = {.to = to, .max_rows = max_rows, .whole_revisions = true};
+    mvcc_position_t next = {0};
+    int rc = scan_from(&self, (mvcc_position_t){.main = from < 0 ? 0 : from}, &bounds, &next);
+    if (rc == 0) {
+        *next_p = next.main;
+    }
+    return rc;
+}
+
+int mvcc_events_from(const kv_reader_t *reader, const mvcc_head_t *head, mvcc_place_t *from,
+                     int64_t to, const mvcc_interval_t *interval, bool want_prev, size_t max_rows,
+                     mvcc_event_fn fn, void *context)
+{
+    if (from->revision < head->compacted) {
+        return API_COMPACTED;
+    }
+    scan_t self = {
+        .reader = reader,
+        .head = head,
+        .intervals = interval,
+        .interval_count = 1,
+        .want_prev = want_prev,
+        .fn = fn,
+        .context = context,
+    };
+    scan_bounds_t bounds = {.to = to, .max_rows = max_rows};
+    mvcc_position_t next = {.main = from->revision, .sub = from->sub};
+    int rc = scan_from(&self, next, &bounds, &next);
+    if (rc >= 0) {
+        *from = (mvcc_place_t){.revision = next.main, .sub = next.sub};
+    }
     return rc;
 }

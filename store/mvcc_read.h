@@ -67,6 +67,17 @@ int mvcc_events(const kv_reader_t *reader, const mvcc_head_t *head, int64_t from
                 size_t max_rows, mvcc_event_fn fn, void *context, int64_t *next_p)
     __attribute__((warn_unused_result));
 
+/* The same from a place in a revision on, for one interval. Stops wherever `max_rows` log rows have been
+ * read, or in front of the event for which `fn` returns 1 (which is returned). *from becomes the place of
+ * the first row that is left: (to + 1, 0) when done. API_COMPACTED when *from is below what is compacted. */
+typedef struct {
+    int64_t revision;
+    int64_t sub;
+} mvcc_place_t;
+int mvcc_events_from(const kv_reader_t *reader, const mvcc_head_t *head, mvcc_place_t *from,
+                     int64_t to, const mvcc_interval_t *interval, bool want_prev, size_t max_rows,
+                     mvcc_event_fn fn, void *context) __attribute__((warn_unused_result));
+
 /* ---- leases as data ---- */
 int mvcc_lease_ttl(const kv_reader_t *reader, int64_t id, int64_t *ttl_s)
     __attribute__((warn_unused_result));

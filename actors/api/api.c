@@ -6,6 +6,7 @@
 
 #include "actors/api/api_cluster.h"
 #include "actors/api/api_lease.h"
+#include "actors/api/api_native.h"
 #include "actors/api/api_watch.h"
 #include "messages/xalloc.h"
 
@@ -78,6 +79,8 @@ static const api_handler_t handlers[METHOD_COUNT] = {
     [METHOD_HEALTH_CHECK] = api_on_health_check,
     [METHOD_HEALTH_LIST] = api_on_health_list,
     [METHOD_HEALTH_WATCH] = api_on_health_watch,
+    [METHOD_NATIVE_SNAPSHOT] = api_on_native_snapshot,
+    [METHOD_NATIVE_EVENTS] = api_on_native_events,
 };
 
 static call_t *new_call(api_t *self)
@@ -98,6 +101,7 @@ static void drop_state(api_t *self, call_t *call)
 {
     range_job_destroy(self, &call->range_job);
     txn_job_destroy(self, &call->txn_job);
+    events_job_destroy(self, &call->events_job);
     watch_stream_destroy(self, call);
     lease_stream_destroy(self, call);
     lease_reply_destroy(&call->lease_reply);
@@ -314,8 +318,10 @@ void api_call_sent(api_t *self, uint64_t id, size_t bytes)
         return;
     }
     call->unsent_bytes -= bytes < call->unsent_bytes ? bytes : call->unsent_bytes;
-    if (call->method == METHOD_RANGE_STREAM) {
+    if (call->method == METHOD_RANGE_STREAM || api_is_snapshot(call)) {
         api_range_stream_sent(self, call);
+    } else if (call->method == METHOD_NATIVE_EVENTS) {
+        api_native_events_sent(self, call);
     } else if (call->method == METHOD_WATCH) {
         api_watch_sent(self, call, bytes);
     }

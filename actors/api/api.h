@@ -24,6 +24,8 @@ typedef struct {
     void (*message)(void *context, uint64_t call, bytes_t **message_p);
     /* Trailers; the call id is dead afterwards on both sides. */
     void (*finish)(void *context, uint64_t call, grpc_code_t code, const char *text);
+    /* NULL = no publish socket. Does it give this (valid) subscription no positions? */
+    bool (*refuses)(void *context, slice_t subscription);
 } api_sink_t;
 
 typedef struct {

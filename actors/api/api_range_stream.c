@@ -1,13 +1,15 @@
 /* RangeStream (contract section 3.1): chunks of a range at a pinned revision. Chunks start at
  * CHUNK_KEYS_FIRST keys and double or halve to stay near max_request_bytes. Only the last message has
  * header, more and count. The next chunk is read when the client has taken most of the one before;
- * while it does not, cursor and view are given up: a stalled client pins nothing but a revision. */
+ * while it does not, cursor and view are given up: a stalled client pins nothing but a revision.
+ * Snapshots for native caches (api_native.c) are read the same way; theirs have a header everywhere. */
 /* Without an order but with another target than the key, etcd sorts each chunk and goes on behind
  * its last key in that order: such streams read every chunk with a cursor of its own (`by_chunk`),
  * and count what lies behind the last one when a limit ends them. */
 #include <assert.h>
 #include <stdlib.h>
 
+#include "actors/api/api_native.h"
 #include "actors/api/api_range.h"
 #include "messages/xalloc.h"
 
@@ -85,8 +87,10 @@ static void send_chunk(api_t *self, call_t *call)
 {
     range_job_t *job = call->range_job;
     buf_t message = {0};
-    buf_field_bytes(&message, STREAM_RANGE_RESPONSE, buf_slice(&job->out));
-    bytes_t *bytes = buf_bytes(&message);
+    if (!api_is_snapshot(call)) {
+        buf_field_bytes(&message, STREAM_RANGE_RESPONSE, buf_slice(&job->out));
+    }
+    bytes_t *bytes = buf_bytes(api_is_snapshot(call) ? &job->out : &message);
     buf_deinit(&message);
     buf_clear(&job->out);
     api_range_observe(self, job->started_us, true);
@@ -127,6 +131,10 @@ static void end_chunk(api_t *self, call_t *call)
 {
     range_job_t *job = call->range_job;
     adapt_chunk(self, job);
+    if (api_is_snapshot(call)) {
+        header_append(&self->header, &job->out, job->header_revision, self->role.term);
+        range_append_end(&job->out, true, 0);
+    }
     send_chunk(self, call);
     if (call->unsent_bytes > UNSENT_BYTES_MAX) {
         close_cursor(job);

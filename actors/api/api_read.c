@@ -1,7 +1,7 @@
 /* Reads: when they may run, on which view, and whose turn it is.
  *
  *   linearizable:  reads_next -> a round (READ sent) -> READ_AT -> reads_applying -> reads_ready
- *   serializable:  reads_ready
+ *   serializable:  reads_ready, and from there, if the store is behind what they want, reads_behind
  *
  * reads_ready run at the end of the turn, all on one view; what does not finish at once becomes
  * active and reads one slice after the other, round-robin, at most LIMIT_TURN_KEYS keys per turn.
@@ -12,6 +12,7 @@
 
 #include "actors/api/api_cluster.h"
 #include "actors/api/api_lease.h"
+#include "actors/api/api_native.h"
 
 void api_read_soon(api_t *self, call_t *call, bool serializable)
 {
@@ -124,6 +125,7 @@ void api_on_applied(api_t *self, uint64_t index)
            self->reads_applying.first->read_index <= self->applied_index) {
         call_list_add(&self->reads_ready, call_list_take(&self->reads_applying));
     }
+    api_native_wake(self);
 }
 
 /* ---- execution ---- */
@@ -150,6 +152,8 @@ static void start_read(api_t *self, call_t *call)
     switch (call->method) {
     case METHOD_RANGE: api_range_start(self, call); break;
     case METHOD_RANGE_STREAM: api_range_stream_start(self, call); break;
+    case METHOD_NATIVE_SNAPSHOT: api_native_snapshot_start(self, call); break;
+    case METHOD_NATIVE_EVENTS: api_native_events_start(self, call); break;
     case METHOD_TXN: api_txn_start(self, call); break;
     case METHOD_LEASE_TIME_TO_LIVE:
     case METHOD_LEASE_LEASES: api_lease_read(self, call); break;
@@ -168,7 +172,9 @@ static size_t read_slice(api_t *self, call_t *call)
 {
     switch (call->method) {
     case METHOD_RANGE: return api_range_slice(self, call);
-    case METHOD_RANGE_STREAM: return api_range_stream_slice(self, call);
+    case METHOD_RANGE_STREAM:
+    case METHOD_NATIVE_SNAPSHOT: return api_range_stream_slice(self, call);
+    case METHOD_NATIVE_EVENTS: return api_native_events_slice(self, call);
     case METHOD_TXN: return api_txn_slice(self, call);
     default: assert(!"a method that reads in slices"); return 0;
     }

@@ -6,6 +6,7 @@
  *   api_kv.c         writes: validation
  *   api_read.c       read indexes, views of the store, whose turn it is to read
  *   api_range.c      Range; api_range_stream.c: RangeStream
+ *   api_native.c     snapshots for caches; api_native_events.c: what caches have missed
  *   api_txn.c        Txn; api_txn_check.c, api_txn_writes.c: what may be proposed; api_compare.c
  *   api_watch.c      watch streams
  *   api_lease.c      leases
@@ -137,6 +138,8 @@ struct api {
     call_list_t reads_next; /* will share the next read index */
     read_round_t rounds[LIMIT_READ_ROUNDS];
     call_list_t reads_applying; /* have their index, in growing order, and wait for the store */
+    call_list_t reads_behind;   /* wait for a revision that another member has shown them */
+    int64_t behind_min;         /* the lowest of those */
     call_list_t reads_ready;
     buf_t range_spare;        /* for the next range's answer */
     call_list_t reads_active; /* long ones, round-robin */
@@ -192,6 +195,8 @@ void api_on_delete_range(api_t *self, call_t *call, bytes_t **message_p);
 void api_on_compact(api_t *self, call_t *call, bytes_t **message_p);
 void api_on_range(api_t *self, call_t *call, bytes_t **message_p);
 void api_on_range_stream(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_native_snapshot(api_t *self, call_t *call, bytes_t **message_p);
+void api_on_native_events(api_t *self, call_t *call, bytes_t **message_p);
 
 /* ---- api_kv.c ---- */
 api_error_t api_check_range(const range_request_t *range);

@@ -24,6 +24,10 @@ static bool is_connected(const api_t *self, const call_t *call)
  * leader was lost around the time of the request, or the connection to who decides is, or neither. */
 static api_error_t timeout_error(const api_t *self, const call_t *call)
 {
+    if (call->list == &self->reads_behind) {
+        metrics_add(self->metrics, METRIC_NATIVE_BEHIND, 1);
+        return API_BEHIND;
+    }
     if (!call->proposal) {
         return call->method == METHOD_MOVE_LEADER ? API_TIMEOUT_LEADER_TRANSFER : API_TIMEOUT;
     }

@@ -16,6 +16,7 @@ struct call_list {
 
 typedef struct range_job range_job_t;
 typedef struct txn_job txn_job_t;
+typedef struct events_job events_job_t;
 typedef struct watch_stream watch_stream_t;
 typedef struct lease_stream lease_stream_t;
 typedef struct lease_reply lease_reply_t;
@@ -34,18 +35,20 @@ struct call {
     size_t heap_slot;
     call_list_t *list;
     call_t *prev, *next;
-    uint64_t request_id; /* of its proposal or lease question, 0 = none */
-    bytes_t *proposal;   /* its payload, until it is settled */
-    bool is_change;      /* of the members: its payload is a quoral.MembershipChange */
-    uint64_t member_id;  /* whom it is about */
-    uint64_t read_index; /* reads run on a store that has applied it */
-    bytes_t *request;    /* what `range` points into */
+    uint64_t request_id;  /* of its proposal or lease question, 0 = none */
+    bytes_t *proposal;    /* its payload, until it is settled */
+    bool is_change;       /* of the members: its payload is a quoral.MembershipChange */
+    uint64_t member_id;   /* whom it is about */
+    uint64_t read_index;  /* reads run on a store that has applied it */
+    int64_t min_revision; /* and this, if it gets there soon; 0 = any will do */
+    bytes_t *request;     /* what `range` points into */
     range_request_t range;
     lease_request_t lease;
     size_t unsent_bytes; /* streams: messages given to the sink and not reported sent */
     /* At most one, by method. */
     range_job_t *range_job;
     txn_job_t *txn_job;
+    events_job_t *events_job;
     watch_stream_t *watch;
     lease_stream_t *leases;
     lease_reply_t *lease_reply;

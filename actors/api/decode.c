@@ -291,6 +291,55 @@ int decode_member_update(slice_t in, member_request_t *out)
     return rc ? rc : decode_urls(in, 2, out);
 }
 
+int decode_snapshot(slice_t in, snapshot_request_t *out)
+{
+    static const field_t fields[] = {
+        [1] = FIELD(BYTES, snapshot_request_t, subscription),
+        [2] = FIELD(INT64, snapshot_request_t, min_revision),
+        [3] = FIELD(INT64, snapshot_request_t, cluster_id),
+        [4] = FIELD(BOOL, snapshot_request_t, serializable),
+    };
+    *out = (snapshot_request_t){0};
+    return DECODE(in, fields, out);
+}
+
+/* Pieces of the same position are merged. */
+static int decode_position(slice_t in, native_position_t *out)
+{
+    typedef struct {
+        int64_t revision, sub;
+    } position_t;
+    static const field_t fields[] = {
+        [1] = FIELD(INT64, position_t, revision),
+        [2] = FIELD(INT64, position_t, sub),
+    };
+    position_t position = {.revision = out->revision, .sub = out->sub};
+    int rc = DECODE(in, fields, &position);
+    *out = (native_position_t){.revision = position.revision, .sub = (uint32_t)position.sub};
+    return rc;
+}
+
+int decode_events(slice_t in, events_request_t *out)
+{
+    enum { AFTER = 2, THROUGH = 3 };
+    static const field_t fields[] = {
+        [1] = FIELD(BYTES, events_request_t, subscription),
+        [4] = FIELD(INT64, events_request_t, cluster_id),
+    };
+    *out = (events_request_t){0};
+    int rc = DECODE(in, fields, out);
+    wire_field_t wire;
+    while (rc == 0 && wire_next(&in, &wire) == 0) {
+        if (wire.type == 2 && wire.number == AFTER) {
+            rc = decode_position(wire.data, &out->after);
+        } else if (wire.type == 2 && wire.number == THROUGH) {
+            rc = decode_position(wire.data, &out->through);
+            out->has_through = true;
+        }
+    }
+    return rc;
+}
+
 int decode_health(slice_t in, slice_t *service)
 {
     static const field_t fields[] = {[1] = {FIELD_BYTES, 0}};

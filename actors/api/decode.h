@@ -7,6 +7,7 @@
 #include <etcd/rpc.pb-c.h>
 
 #include "messages/limits.h"
+#include "messages/native_event.h"
 #include "messages/slice.h"
 #include "store/mvcc.h"
 
@@ -52,6 +53,20 @@ typedef struct {
     bool progress_notify, prev_kv, fragment;
 } watch_create_request_t;
 
+typedef struct {
+    slice_t subscription;
+    int64_t min_revision;
+    uint64_t cluster_id;
+    bool serializable;
+} snapshot_request_t; /* Native/Snapshot */
+
+typedef struct {
+    slice_t subscription;
+    native_position_t after, through;
+    bool has_through;
+    uint64_t cluster_id;
+} events_request_t; /* Native/Events */
+
 typedef enum {
     WATCH_REQUEST_NONE,
     WATCH_REQUEST_CREATE,
@@ -88,6 +103,8 @@ int decode_member_add(slice_t in, member_request_t *out) __attribute__((warn_unu
 int decode_member_update(slice_t in, member_request_t *out) __attribute__((warn_unused_result));
 /* Messages of one number: MemberRemove, MemberPromote, MoveLeader, HashKV. */
 int decode_number(slice_t in, uint64_t *out) __attribute__((warn_unused_result));
+int decode_snapshot(slice_t in, snapshot_request_t *out) __attribute__((warn_unused_result));
+int decode_events(slice_t in, events_request_t *out) __attribute__((warn_unused_result));
 int decode_health(slice_t in, slice_t *service) __attribute__((warn_unused_result));
 int decode_empty(slice_t in) __attribute__((warn_unused_result)); /* a message without fields */
 

@@ -30,7 +30,9 @@ typedef enum { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM 
     X(HASH_KV,          "etcdserverpb.Maintenance", "HashKV",          RPC_UNARY) \
     X(HEALTH_CHECK,     "grpc.health.v1.Health",    "Check",           RPC_UNARY) \
     X(HEALTH_LIST,      "grpc.health.v1.Health",    "List",            RPC_UNARY) \
-    X(HEALTH_WATCH,     "grpc.health.v1.Health",    "Watch",           RPC_SERVER_STREAM)
+    X(HEALTH_WATCH,     "grpc.health.v1.Health",    "Watch",           RPC_SERVER_STREAM) \
+    X(NATIVE_SNAPSHOT,  "quoral.Native",            "Snapshot",        RPC_SERVER_STREAM) \
+    X(NATIVE_EVENTS,    "quoral.Native",            "Events",          RPC_SERVER_STREAM)
 /* clang-format on */
 
 typedef enum {

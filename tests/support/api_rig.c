@@ -36,6 +36,12 @@ static void on_finish(void *context, uint64_t call, grpc_code_t code, const char
     snprintf(record->text, sizeof record->text, "%s", text);
 }
 
+static bool on_refuses(void *context, slice_t subscription)
+{
+    const api_rig_t *self = context;
+    return self->refused && slice_equal(slice_str(self->refused), subscription);
+}
+
 uint64_t api_rig_begin(api_rig_t *self, method_t method)
 {
     api_call_t info = {.method = method, .deadline_us = DEADLINE_NONE};
@@ -141,7 +147,8 @@ api_rig_t *api_rig_new(const rig_options_t *options)
         .unix_offset_us = RIG_UNIX_S * UINT64_C(1000000),
         .seed = 1,
     };
-    api_sink_t sink = {.context = self, .message = on_message, .finish = on_finish};
+    api_sink_t sink = {
+        .context = self, .message = on_message, .finish = on_finish, .refuses = on_refuses};
     self->api = api_new(&cfg, &sink, &self->metrics);
     self->core = core_test_new(ACTOR_GRPC_GATEWAY, &api_ops, self->api);
     self->kv = kv_memory_new();

@@ -36,6 +36,7 @@ typedef struct {
     uint64_t members_index;          /* of the entry that last changed the members */
     rig_call_t calls[RIG_CALLS_MAX]; /* by call id */
     uint64_t last_call;
+    const char *refused; /* subscription that the publish socket refuses; NULL = none */
 } api_rig_t;
 
 /* Overrides of the defaults; 0 = default. */

@@ -283,6 +283,47 @@ static void ask_events(subject_t *subject, const mvcc_model_t *model, prng_t *pr
     buf_deinit(&actual);
 }
 
+/* Stops in front of every other event: it comes again. */
+typedef struct {
+    buf_t *out;
+    bool stopped;
+} stopping_t;
+
+static int note_event_or_stop(void *context, const mvcc_event_t *event)
+{
+    stopping_t *self = context;
+    self->stopped = !self->stopped;
+    if (self->stopped) {
+        return 1;
+    }
+    mvcc_model_event_bytes(self->out, event);
+    return 0;
+}
+
+static void ask_events_from_a_place(subject_t *subject, const mvcc_model_t *model, prng_t *prng)
+{
+    int64_t compacted = mvcc_model_compacted(model);
+    mvcc_place_t from = {.revision =
+                             (compacted < 1 ? 1 : compacted) + (int64_t)prng_below(prng, 30)};
+    int64_t to = from.revision + (int64_t)prng_below(prng, 30);
+    mvcc_interval_t interval = any_interval(prng);
+    buf_t expected = {0};
+    buf_t actual = {0};
+    mvcc_model_events(model, from.revision, to, &interval, 1, &expected);
+    stopping_t stopping = {.out = &actual};
+    while (from.revision <= to) {
+        mvcc_place_t before = from;
+        int rc = mvcc_events_from(mvcc_reader(subject->mvcc), mvcc_current(subject->mvcc), &from,
+                                  to, &interval, true, 1 + prng_below(prng, 3), note_event_or_stop,
+                                  &stopping);
+        assert_int_equal(rc, stopping.stopped && rc ? 1 : 0);
+        assert_true(rc == 1 || from.revision > before.revision || from.sub > before.sub);
+    }
+    assert_same_bytes(&actual, &expected);
+    buf_deinit(&expected);
+    buf_deinit(&actual);
+}
+
 static int note_key(void *context, slice_t key)
 {
     buf_field_bytes(context, 5, key);
@@ -315,6 +356,7 @@ static void ask(subject_t *subject, const mvcc_model_t *model, prng_t *prng)
     }
     for (int i = 0; i < QUESTIONS / 10; i++) {
         ask_events(subject, model, prng);
+        ask_events_from_a_place(subject, model, prng);
         ask_lease(subject, model, prng);
     }
 }
