@@ -85,13 +85,27 @@ void replicator_forward(replicator_t *self, batch_t *batch, outbox_t *out)
     replicator_refuse(self, batch, API_TOO_MANY_REQUESTS, out);
 }
 
+/* A change whose place in the log is known goes on waiting: what becomes of that place tells whether it was made.
+ * Otherwise who has the leader removed would never hear that it was. */
+static void give_up_changes(replicator_t *self, outbox_t *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->forwarded_change_count; i++) {
+        const pending_t *change = &self->forwarded_changes[i];
+        if (change->index) {
+            self->forwarded_changes[kept++] = *change;
+        } else {
+            replicator_tell_fate(MSG_UNKNOWN, change, 1, API_LEADER_CHANGED, out);
+        }
+    }
+    self->forwarded_change_count = kept;
+}
+
 void replicator_give_up_forwarded(replicator_t *self, outbox_t *out)
 {
     replicator_give_up(&self->forwarded, out);
     self->forwarded_bytes = 0;
-    replicator_tell_fate(MSG_UNKNOWN, self->forwarded_changes, self->forwarded_change_count,
-                         API_LEADER_CHANGED, out);
-    self->forwarded_change_count = 0;
+    give_up_changes(self, out);
 }
 
 static bool is_unseen(const replicator_t *self, const pending_t *proposal)
@@ -119,6 +133,13 @@ static void tell_unseen(replicator_t *self, outbox_t *out)
     }
 }
 
+/* A later leader has put another entry into its place. */
+static bool is_replaced(const replicator_t *self, const pending_t *change)
+{
+    uint64_t term = 0;
+    return raft_log_term_at(&self->log, change->index, &term) && term != change->term;
+}
+
 static void settle_changes(replicator_t *self, outbox_t *out)
 {
     size_t kept = 0;
@@ -127,7 +148,7 @@ static void settle_changes(replicator_t *self, outbox_t *out)
         bool is_open = change->index == 0 || change->index > self->delivered;
         if (is_open && change->from != ACTOR_NONE) {
             self->forwarded_changes[kept++] = *change;
-        } else if (is_unseen(self, change)) {
+        } else if (is_unseen(self, change) || is_replaced(self, change)) {
             replicator_tell_fate(MSG_UNKNOWN, change, 1, API_LEADER_CHANGED, out);
         }
     }
@@ -156,6 +177,7 @@ static bool on_change_reply(replicator_t *self, const peer_propose_reply_t *repl
         }
         if (is_taken) {
             change->index = reply->index;
+            change->term = self->open;
         } else {
             replicator_tell_fate(MSG_REJECTED, change, 1, reply->error, out);
             change->from = ACTOR_NONE;

@@ -50,6 +50,7 @@ typedef struct {
 /* A proposal whose fate is open: who must hear if the leader is lost first. */
 typedef struct {
     uint64_t index; /* settled when that is delivered; 0 = not known yet */
+    uint64_t term;  /* of the entry at that index; only forwarded changes need it */
     uint64_t id;    /* of the batch it was forwarded in, 0 = it was not */
     uint64_t req_id;
     actor_id_t from; /* ACTOR_NONE: nobody waits any more */

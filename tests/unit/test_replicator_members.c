@@ -415,6 +415,74 @@ static void a_change_is_forwarded_alone_and_answered_for_itself(void **state)
     repl_destroy(&repl);
 }
 
+/* Member 2, which leads, is removed through this one. */
+static repl_t *remover(bool is_taken)
+{
+    repl_t *repl = repl_new(3, 1, TERMS(1), 1);
+    repl_open(repl, 2);
+    repl_hear_append(repl, 2, 2, 1, 1, NULL, 1);
+    repl_propose_change(repl, 11, 'r', 2);
+    msg_t *msg = repl_expect_peer(repl, 2, PEER_PROPOSE_FWD);
+    uint64_t id = msg->u.peer.content->u.propose.id;
+    msg_free(&msg);
+    if (is_taken) {
+        peer_msg_t *content = peer_msg_new(PEER_PROPOSE_ACK, 2);
+        content->u.propose_reply = (peer_propose_reply_t){.id = id, .index = 2};
+        repl_hear(repl, 2, &content);
+    }
+    return repl;
+}
+
+static void expect_unknown(repl_t *repl, uint64_t req_id)
+{
+    msg_t *msg = repl_expect(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    assert_int_equal(msg->u.refusal.req_ids[0], req_id);
+    assert_int_equal(msg->u.refusal.error, API_LEADER_CHANGED);
+    msg_free(&msg);
+}
+
+/* The leader leaves when it has committed that; a new one tells this member so. The store answers then. */
+static void a_removal_of_the_leader_is_waited_for_beyond_its_term(void **state)
+{
+    (void)state;
+    repl_t *repl = remover(true);
+    repl_hear_append(repl, 2, 2, 1, 1, TERMS(2), 1);
+    repl_durable(repl, 0);
+    repl_open(repl, 3);
+    repl_hear_append(repl, 3, 3, 2, 2, TERMS(3), 3);
+    repl_durable(repl, 0);
+    repl_open(repl, 4);
+    repl_flush(repl);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    repl_destroy(&repl);
+}
+
+static void a_forwarded_change_that_is_replaced_was_not_made(void **state)
+{
+    (void)state;
+    repl_t *repl = remover(true);
+    repl_open(repl, 3);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    repl_hear_append(repl, 3, 3, 1, 1, TERMS(3), 1);
+    repl_durable(repl, 0);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY,
+                     MSG_UNKNOWN); /* not committed yet: it may come back */
+    repl_hear_heartbeat(repl, 3, 3, 2, 1);
+    expect_unknown(repl, 11);
+    repl_destroy(&repl);
+}
+
+/* Nobody knows whether it ever reached the log. */
+static void a_forwarded_change_without_an_answer_is_unknown_with_the_term(void **state)
+{
+    (void)state;
+    repl_t *repl = remover(false);
+    repl_fence(repl, 3);
+    repl_flush(repl);
+    expect_unknown(repl, 11);
+    repl_destroy(&repl);
+}
+
 static void hear_change(repl_t *repl, uint64_t id, bytes_t *change)
 {
     peer_msg_t *content = peer_msg_new(PEER_PROPOSE_FWD, 2);
@@ -535,6 +603,9 @@ int main(void)
         cmocka_unit_test(a_removed_follower_gets_no_more_appends),
         cmocka_unit_test(a_learner_is_promoted_when_it_has_caught_up),
         cmocka_unit_test(a_change_is_forwarded_alone_and_answered_for_itself),
+        cmocka_unit_test(a_removal_of_the_leader_is_waited_for_beyond_its_term),
+        cmocka_unit_test(a_forwarded_change_that_is_replaced_was_not_made),
+        cmocka_unit_test(a_forwarded_change_without_an_answer_is_unknown_with_the_term),
         cmocka_unit_test(the_leader_answers_a_forwarded_change_when_it_is_made),
         cmocka_unit_test(a_forwarded_change_that_is_none_is_refused),
         cmocka_unit_test(the_second_voter_is_added_by_the_first_alone),
