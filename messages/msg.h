@@ -121,7 +121,7 @@ typedef struct {
  *           applier; SNAP_INSTALLED -> replicator. SNAP_DROP ends a transfer that is no longer wanted. */
 typedef struct {
     uint64_t id;              /* of the transfer, chosen by the sending replicator; grows */
-    uint64_t member;          /* READ, DONE: the receiver; TAKE, DROP: the sender */
+    uint64_t member;          /* READ, DONE: the receiver; TAKE: the sender; DROP: either */
     uint64_t term;            /* of the leader that sends it */
     uint64_t index, log_term; /* of the last entry it contains */
     bool failed;              /* DONE */

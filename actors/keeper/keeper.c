@@ -217,7 +217,10 @@ static void on_message(keeper_t *self, msg_t *msg, uint64_t now_us, outbox_t *ou
     case MSG_FLUSH: on_flush(self, &msg->u.applied); break;
     case MSG_SNAP_READ: send_on_read(self, &msg->u.snap, now_us, out); break;
     case MSG_SNAP_TAKE: receive_on_take(self, &msg->u.snap, now_us, out); break;
-    case MSG_SNAP_DROP: receive_on_drop(self, &msg->u.snap); break;
+    case MSG_SNAP_DROP:
+        receive_on_drop(self, &msg->u.snap);
+        send_on_drop(self, &msg->u.snap);
+        break;
     case MSG_PEER: on_peer(self, &msg->u.peer, now_us, out); break;
     case MSG_HASH: hash_on_request(self, msg, out); break;
     case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */

@@ -3,8 +3,8 @@
  *
  * In:  RESTORED (applier: the store to work on, at the start and after a snapshot was installed),
  *      FLUSH{index} (applier: everything up to index has been written),
- *      SNAP_READ (replicator: send the store to a member), SNAP_TAKE and SNAP_DROP (replicator: receive
- *      one, or do not any more), PEER (SNAP_CHUNK, SNAP_ACK of other members), HASH (gateway), STOP.
+ *      SNAP_READ (replicator: send the store to a member), SNAP_TAKE (receive one), SNAP_DROP (neither
+ *      any more), PEER (SNAP_CHUNK, SNAP_ACK of other members), HASH (gateway), STOP.
  * Out: FLUSHED{index} (WAL writer: everything up to index is in synced tables; segments below it may
  *      go, architecture section 5), PEER (SNAP_META, SNAP_CHUNK, SNAP_ACK), SNAP_DONE and SNAP_RECEIVED
  *      (replicator), HASHED (gateway).

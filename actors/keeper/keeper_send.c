@@ -127,6 +127,15 @@ void send_on_read(keeper_t *self, const msg_snap_t *read, uint64_t now_us, outbo
                send->view.head.applied_index);
 }
 
+/* Nobody waits for it: no SNAP_DONE. */
+void send_on_drop(keeper_t *self, const msg_snap_t *drop)
+{
+    send_t **send_p = find(self, drop->member);
+    if (send_p && (*send_p)->id == drop->id) {
+        free_send(send_p);
+    }
+}
+
 /* ---- what is said ---- */
 
 static void say_meta(const send_t *send, outbox_t *out)

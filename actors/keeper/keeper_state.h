@@ -103,6 +103,7 @@ void keeper_say(outbox_t *out, uint64_t member, peer_msg_t *content);
 
 /* ---- keeper_send.c ---- */
 void send_on_read(keeper_t *self, const msg_snap_t *read, uint64_t now_us, outbox_t *out);
+void send_on_drop(keeper_t *self, const msg_snap_t *drop);
 void send_on_ack(keeper_t *self, uint64_t member, const peer_snap_ack_t *ack, uint64_t now_us,
                  outbox_t *out);
 /* Sends what is due and ready, gives up those that are silent. */

@@ -66,6 +66,7 @@ static void replicator_destroy(void **self_p)
         }
         free(self->handover.held);
         free(self->reads);
+        free(self->sendings);
         free(self->followers);
         free(self->counted);
         free(self);
@@ -165,6 +166,7 @@ static void end_of_burst(replicator_t *self, outbox_t *out)
     if (must_leave) {
         leave(self, out);
     }
+    replicator_mind_sendings(self, out);
     replicator_check_stall(self, out);
     metrics_set(self->metrics, METRIC_PROPOSALS_PENDING,
                 self->pending.count + self->forwarded.count);

@@ -1,7 +1,7 @@
 /* Snapshots between members (docs/CONSENSUS.md, "A snapshot").
  *
  * Sending: a follower needs what the log has forgotten. SNAP_READ has the keeper stream the store; what comes
- * after it is kept in the log meanwhile, within a bound.
+ * after it is kept in the log meanwhile, within a bound. SNAP_DROP if it is not needed any more.
  *
  * Receiving, one at a time:
  *   taking    the keeper builds a new generation of the store beside the running one
@@ -19,7 +19,39 @@
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
+/* Ends a transfer, in either direction. */
+static void say_drop(uint64_t id, uint64_t member, outbox_t *out)
+{
+    msg_t *msg = msg_new(MSG_SNAP_DROP);
+    msg->u.snap = (msg_snap_t){.id = id, .member = member};
+    outbox_put(out, ACTOR_KEEPER, &msg);
+}
+
 /* ---- sending ---- */
+
+/* A new one to the same member takes the place of the one before, in the keeper as well. */
+static void note_sending(replicator_t *self, uint64_t member, uint64_t id)
+{
+    for (size_t i = 0; i < self->sending_count; i++) {
+        if (self->sendings[i].member == member) {
+            self->sendings[i].id = id;
+            return;
+        }
+    }
+    self->sendings = xgrow(self->sendings, &self->sending_capacity, self->sending_count + 1,
+                           sizeof *self->sendings);
+    self->sendings[self->sending_count++] = (sending_t){.member = member, .id = id};
+}
+
+static void forget_sending(replicator_t *self, uint64_t member, uint64_t id)
+{
+    for (size_t i = 0; i < self->sending_count; i++) {
+        if (self->sendings[i].member == member && self->sendings[i].id == id) {
+            self->sendings[i] = self->sendings[--self->sending_count];
+            return;
+        }
+    }
+}
 
 void replicator_send_snapshot(replicator_t *self, progress_t *follower, outbox_t *out)
 {
@@ -33,17 +65,34 @@ void replicator_send_snapshot(replicator_t *self, progress_t *follower, outbox_t
                "\"member\":\"%" PRIx64 "\",\"next\":%" PRIu64 ",\"first\":%" PRIu64,
                follower->member, follower->next, self->log.base_index + 1);
     progress_snapshot(follower, self->snapshot_id, self->applied + 1);
+    note_sending(self, follower->member, self->snapshot_id);
     outbox_put(out, ACTOR_KEEPER, &msg);
+}
+
+static bool is_awaited(replicator_t *self, uint64_t member, uint64_t id)
+{
+    const progress_t *follower = self->lead ? replicator_find_follower(self, member) : NULL;
+    return follower && follower->state == PROGRESS_SNAPSHOT && follower->snapshot_id == id;
+}
+
+void replicator_mind_sendings(replicator_t *self, outbox_t *out)
+{
+    for (size_t i = self->sending_count; i-- > 0;) {
+        sending_t sending = self->sendings[i];
+        if (!is_awaited(self, sending.member, sending.id)) {
+            forget_sending(self, sending.member, sending.id);
+            say_drop(sending.id, sending.member, out);
+        }
+    }
 }
 
 void replicator_on_snap_done(replicator_t *self, const msg_snap_t *snap)
 {
-    progress_t *follower = self->lead ? replicator_find_follower(self, snap->member) : NULL;
-    bool is_awaited =
-        follower && follower->state == PROGRESS_SNAPSHOT && follower->snapshot_id == snap->id;
-    if (!is_awaited) {
+    forget_sending(self, snap->member, snap->id);
+    if (!is_awaited(self, snap->member, snap->id)) {
         return; /* it found its way without */
     }
+    progress_t *follower = replicator_find_follower(self, snap->member);
     if (snap->failed) {
         progress_snapshot_ended(follower, 0, self->now_us + self->cfg.election_timeout_us);
     } else {
@@ -69,13 +118,6 @@ static void forget(replicator_t *self)
     bytes_unref(&self->install.snap.configuration);
     shared_unref(&self->install.snap.store);
     self->install = (install_t){0};
-}
-
-static void say_drop(uint64_t id, uint64_t member, outbox_t *out)
-{
-    msg_t *msg = msg_new(MSG_SNAP_DROP);
-    msg->u.snap = (msg_snap_t){.id = id, .member = member};
-    outbox_put(out, ACTOR_KEEPER, &msg);
 }
 
 void replicator_drop_snapshot(replicator_t *self, outbox_t *out)

@@ -99,6 +99,11 @@ typedef struct {
     uint64_t acked_id, acked_index; /* to be said at the end of the burst; 0 = nothing */
 } origin_t;
 
+/* A snapshot that the keeper was asked to send. */
+typedef struct {
+    uint64_t member, id;
+} sending_t;
+
 typedef struct {
     uint64_t read_id; /* of `from`, or the name `member` has for it */
     actor_id_t from;
@@ -177,6 +182,8 @@ struct replicator {
     uint64_t tick_us;     /* of the last heartbeats */
     uint64_t round;       /* the last one begun */
     uint64_t snapshot_id; /* the last one given to a transfer */
+    sending_t *sendings;  /* one per member at most, until SNAP_DONE or SNAP_DROP */
+    size_t sending_count, sending_capacity;
     handover_t handover;
     bool is_stopping, is_stopped;
 };
@@ -291,6 +298,8 @@ uint64_t replicator_handover_due_us(const replicator_t *self);
 /* ---- replicator_snapshot.c ---- */
 void replicator_send_snapshot(replicator_t *self, progress_t *follower, outbox_t *out);
 void replicator_on_snap_done(replicator_t *self, const msg_snap_t *snap);
+/* Ends those that nobody waits for any more: each pins a view of the store. */
+void replicator_mind_sendings(replicator_t *self, outbox_t *out);
 void replicator_on_snap_meta(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_snap_received(replicator_t *self, msg_snap_t *received, outbox_t *out);
 void replicator_on_snap_installed(replicator_t *self, const msg_snap_t *installed);

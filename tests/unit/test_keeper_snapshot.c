@@ -377,8 +377,7 @@ static void it_asks_until_it_is_done(void **state)
     (void)state;
     keeper_member_t sender;
     keeper_member_init(&sender, SENDER);
-    keeper_member_fill(&sender, 150,
-                       1000);
+    keeper_member_fill(&sender, 150, 1000);
     keeper_read(&sender, TRANSFER, RECEIVER);
     expect_meta(&sender);
     ack(&sender, TRANSFER, 0);
@@ -420,6 +419,23 @@ static void a_refusal_ends_it(void **state)
     keeper_hear(&sender, RECEIVER, &content);
     expect_done(&sender, true);
     keeper_expect_silence(&sender);
+    keeper_member_deinit(&sender);
+}
+
+/* Whoever waits for it is told nothing: it is who has ended it. */
+static void the_replicator_may_end_it(void **state)
+{
+    (void)state;
+    keeper_member_t sender;
+    start_sending(&sender);
+    expect_meta(&sender);
+    ack(&sender, TRANSFER, 0);
+    expect_chunk(&sender, 0);
+    keeper_drop(&sender, RECEIVER, TRANSFER - 1); /* of an earlier one */
+    expect_chunk(&sender, 1);
+    keeper_drop(&sender, RECEIVER, TRANSFER);
+    keeper_expect_silence(&sender);
+    assert_true(sender.test.ops->deadline(sender.test.core) == DEADLINE_NONE);
     keeper_member_deinit(&sender);
 }
 
@@ -558,6 +574,7 @@ int main(void)
         cmocka_unit_test(silence_ends_it),
         cmocka_unit_test(it_asks_until_it_is_done),
         cmocka_unit_test(a_refusal_ends_it),
+        cmocka_unit_test(the_replicator_may_end_it),
         cmocka_unit_test(so_many_at_a_time_and_no_more),
         cmocka_unit_test(nothing_is_sent_of_nothing),
         cmocka_unit_test(a_flush_does_not_wait_for_a_transfer),

@@ -77,6 +77,9 @@ static void who_needs_forgotten_entries_gets_a_snapshot(void **state)
     repl_expect_none(repl, ACTOR_KEEPER, MSG_SNAP_READ);
     hear_done(repl, id, 2, 51, false);
     expect_probe(repl, 2, 51);
+    repl_fence(repl, 4);
+    repl_flush(repl);
+    repl_expect_none(repl, ACTOR_KEEPER, MSG_SNAP_DROP); /* it was over */
     repl_destroy(&repl);
 }
 
@@ -126,10 +129,32 @@ static void a_restarted_follower_gets_a_new_transfer(void **state)
     repl_hear_heartbeat_ack(repl, 2, 3, 0);
     uint64_t second = expect_read(repl, 2);
     assert_int_equal(second, first + 1);
-    hear_done(repl, first, 2, 51, false); /* of the transfer that is over */
+    repl_expect_none(repl, ACTOR_KEEPER, MSG_SNAP_DROP); /* it replaces the first in the keeper */
+    hear_done(repl, first, 2, 51, false);                /* of the transfer that is over */
     repl_expect_no_peer(repl, 2, PEER_APPEND);
     hear_done(repl, second, 2, 51, false);
     expect_probe(repl, 2, 51);
+    repl_destroy(&repl);
+}
+
+/* The keeper would hold its view of the store for a follower that does not listen. */
+static void expect_end(repl_t *repl, uint64_t member, uint64_t id)
+{
+    msg_t *msg = repl_expect(repl, ACTOR_KEEPER, MSG_SNAP_DROP);
+    assert_int_equal(msg->u.snap.member, member);
+    assert_int_equal(msg->u.snap.id, id);
+    msg_free(&msg);
+    repl_expect_none(repl, ACTOR_KEEPER, MSG_SNAP_DROP);
+}
+
+static void a_removed_follower_needs_no_snapshot(void **state)
+{
+    (void)state;
+    repl_t *repl = short_leader();
+    repl_hear_refusal(repl, 2, 3, 50, 7, 1);
+    uint64_t id = expect_read(repl, 2);
+    repl_propose_change(repl, 5, 'r', 2);
+    expect_end(repl, 2, id);
     repl_destroy(&repl);
 }
 
@@ -139,7 +164,9 @@ static void who_acknowledges_what_the_log_has_needs_no_snapshot(void **state)
     repl_t *repl = short_leader();
     repl_hear_refusal(repl, 2, 3, 50, 7, 1);
     uint64_t id = expect_read(repl, 2);
+    repl_expect_none(repl, ACTOR_KEEPER, MSG_SNAP_DROP);
     repl_hear_ack(repl, 2, 3, 50, 0);
+    expect_end(repl, 2, id);
     expect_probe(repl, 2, 50);
     repl_hear_ack(repl, 2, 3, 51, 0);
     repl_clear(repl);
@@ -157,6 +184,8 @@ static void the_end_of_leadership_forgets_transfers(void **state)
     repl_hear_refusal(repl, 2, 3, 50, 7, 1);
     uint64_t id = expect_read(repl, 2);
     repl_fence(repl, 4);
+    repl_flush(repl);
+    expect_end(repl, 2, id);
     hear_done(repl, id, 2, 51, false);
     repl_expect_no_peer(repl, 2, PEER_APPEND);
     repl_destroy(&repl);
@@ -631,6 +660,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_needs_forgotten_entries_gets_a_snapshot),
+        cmocka_unit_test(a_removed_follower_needs_no_snapshot),
         cmocka_unit_test(a_failed_snapshot_is_tried_again_after_a_pause),
         cmocka_unit_test(nothing_is_sent_to_who_does_not_answer),
         cmocka_unit_test(a_restarted_follower_gets_a_new_transfer),
