@@ -306,6 +306,7 @@ typedef struct {
     uint64_t id;
     uint64_t segment_bytes;
     uint64_t micros;
+    bool lacks_room; /* to prepare the next segment; the current one has what it needs */
 } msg_disk_done_t;
 
 typedef struct {

@@ -4,7 +4,8 @@
  *
  * Every function returns 0 (or a count) or a negative errno. A negative result of writing, syncing,
  * renaming or closing is the end of the node: nobody retries, because after a failed fsync the
- * kernel may call lost pages clean.
+ * kernel may call lost pages clean. The one exception is a full disk under a file that holds nothing yet
+ * (wal_disk).
  * EINTR and short transfers are outcomes of the table's functions only; the io_… functions go on
  * until everything is done. */
 #pragma once

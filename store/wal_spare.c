@@ -115,6 +115,18 @@ int wal_spare_publish(wal_spare_t *self, uint64_t sequence, uint64_t segment_byt
     return 0;
 }
 
+int wal_spare_drop(wal_spare_t *self, char **error)
+{
+    wal_spare_deinit(self);
+    char *path = wal_spare_path(self->dir);
+    int rc = io_remove(self->io, path);
+    if (rc < 0) {
+        io_error(error, rc, "removing %s", path);
+    }
+    free(path);
+    return rc;
+}
+
 void wal_spare_deinit(wal_spare_t *self)
 {
     /* Nothing in it counts yet, so neither does an error. */

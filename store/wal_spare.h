@@ -23,6 +23,9 @@ bool wal_spare_is_ready(const wal_spare_t *self, uint64_t segment_bytes);
  * syncs the directory. The open file is yours. < 0 with *error. */
 int wal_spare_publish(wal_spare_t *self, uint64_t sequence, uint64_t segment_bytes, slice_t header,
                       slice_t batch, io_file_t **file_p, char **error);
+/* Closes and removes it, so that its room is free again; the next wal_spare_prepare begins anew. < 0 with
+ * *error. */
+int wal_spare_drop(wal_spare_t *self, char **error);
 /* Closes and forgets the file; the next start removes it. */
 void wal_spare_deinit(wal_spare_t *self);
 

@@ -18,7 +18,8 @@ int wal_disk_new(io_t *io, const char *dir, const wal_recovered_t *recovered,
                  uint64_t segment_bytes, metrics_t *metrics, wal_disk_t **self_p, char **error);
 void wal_disk_destroy(wal_disk_t **self_p);
 
-/* 0: everything in `request` is on the disk. < 0 with *error: the node must stop at once and
+/* 0: everything in `request` is on the disk. That there is no room to prepare the next segment is no error
+ * before the current one is full: done->lacks_room. < 0 with *error: the node must stop at once and
  * acknowledge nothing more; no second call is allowed. */
 int wal_disk_execute(wal_disk_t *self, const msg_disk_write_t *request, msg_disk_done_t *done,
                      char **error) __attribute__((warn_unused_result));

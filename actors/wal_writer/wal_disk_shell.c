@@ -1,6 +1,7 @@
 #include "actors/wal_writer/wal_disk.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -23,6 +24,8 @@ struct wal_disk {
     uint64_t position;
     uint64_t file_bytes;
     wal_spare_t spare;
+    uint64_t spare_from; /* no attempt to make one before this position */
+    bool lacks_room;     /* the last attempt found the disk full */
 
     wal_segment_t *segments; /* sequence and base; the last is the one being written */
     size_t segment_count;
@@ -141,6 +144,8 @@ static int change_segment(wal_disk_t *self, slice_t header_bytes, slice_t batch,
     self->file = file;
     self->position = header_bytes.len + batch.len;
     self->file_bytes = header.segment_bytes;
+    self->spare_from = 0;
+    self->lacks_room = false;
     self->segments = xgrow(self->segments, &self->segment_capacity, self->segment_count + 1,
                            sizeof *self->segments);
     self->segments[self->segment_count++] =
@@ -170,15 +175,34 @@ static int purge_one(wal_disk_t *self, char **error)
     return rc;
 }
 
+/* The disk is full, the current segment is not: what was prepared goes, because the store needs room as
+ * well, and because after a failed sync it counts for nothing. Tried again when half of what is left of
+ * the segment is used; once there is hardly anything left, it is for the change of segments to fail. */
+static int put_off_spare(wal_disk_t *self, char **error)
+{
+    uint64_t rest = self->file_bytes - self->position;
+    self->spare_from = rest > PREPARE_BYTES_MIN ? self->position + rest / 2 : self->file_bytes;
+    self->lacks_room = true;
+    free(*error);
+    *error = NULL;
+    return wal_spare_drop(&self->spare, error);
+}
+
 static int prepare_next(wal_disk_t *self, size_t batch_len, char **error)
 {
-    if (self->position < self->file_bytes / 2 ||
+    if (self->position < self->file_bytes / 2 || self->position < self->spare_from ||
         wal_spare_is_ready(&self->spare, self->segment_bytes)) {
         return 0;
     }
     uint64_t slice_bytes = 2 * (uint64_t)batch_len;
     slice_bytes = slice_bytes > PREPARE_BYTES_MIN ? slice_bytes : PREPARE_BYTES_MIN;
-    return wal_spare_prepare(&self->spare, self->segment_bytes, slice_bytes, error);
+    int rc = wal_spare_prepare(&self->spare, self->segment_bytes, slice_bytes, error);
+    if (rc == -ENOSPC || rc == -EDQUOT) {
+        return put_off_spare(self, error);
+    }
+    self->lacks_room =
+        rc == 0 && self->lacks_room && !wal_spare_is_ready(&self->spare, self->segment_bytes);
+    return rc;
 }
 
 int wal_disk_execute(wal_disk_t *self, const msg_disk_write_t *request, msg_disk_done_t *done,
@@ -204,7 +228,11 @@ int wal_disk_execute(wal_disk_t *self, const msg_disk_write_t *request, msg_disk
     }
     self->has_failed = rc < 0;
     *done = (msg_disk_done_t){
-        .id = request->id, .segment_bytes = self->position, .micros = now_us() - start};
+        .id = request->id,
+        .segment_bytes = self->position,
+        .micros = now_us() - start,
+        .lacks_room = self->lacks_room,
+    };
     return rc;
 }
 

@@ -57,6 +57,7 @@ struct wal_writer {
     uint32_t seed, chain;
     uint64_t flushed;
 
+    bool lacks_room; /* for the next segment, was told */
     bool is_stopping, is_stopped;
 };
 
@@ -418,6 +419,21 @@ static void start_write(wal_writer_t *self, outbox_t *out)
     outbox_put(out, PORT_DISK, &msg);
 }
 
+/* Nothing is lost yet: every write goes on until the current segment is full. */
+static void note_room(wal_writer_t *self, bool lacks_room, outbox_t *out)
+{
+    if (lacks_room && !self->lacks_room) {
+        outbox_log(
+            out, LEVEL_WARN,
+            "no room on the disk for the next segment of the log: when this one is full, the "
+            "node stops",
+            "\"bytes-left\":%" PRIu64, self->segment_bytes - self->position);
+    } else if (self->lacks_room && !lacks_room) {
+        outbox_log(out, LEVEL_INFO, "the disk has room for the next segment of the log", NULL);
+    }
+    self->lacks_room = lacks_room;
+}
+
 static void on_disk_done(wal_writer_t *self, const msg_disk_done_t *done, outbox_t *out)
 {
     assert(self->is_writing && done->id == self->write_id);
@@ -426,6 +442,7 @@ static void on_disk_done(wal_writer_t *self, const msg_disk_done_t *done, outbox
         outbox_log(out, LEVEL_WARN, "a write to the log was slow", "\"micros\":%" PRIu64,
                    done->micros);
     }
+    note_room(self, done->lacks_room, out);
     if (self->answers_hardstate) {
         msg_t *msg = msg_new(MSG_HS_DURABLE);
         msg->u.hardstate = self->written_hardstate;

@@ -9,10 +9,10 @@
  * usage: scenario FILE…            run and compare; prints the first difference
  *        scenario --rewrite FILE…  put the traces that come out into the files; review the diff
  *
- * Commands, one a line: start | crash [process|lose|torn] [pick] | advance MS | disk hold|release |
- * show [all|KIND …] (which messages are traced from here on; answers always are) |
- * put key= value= [lease=] | get key= [rev=] | del key= | compact rev= | grant id= ttl= | revoke id= |
- * keepalive id= | ttl id= | watch key= [rev=] */
+ * Commands, one a line: start | crash [process|lose|torn] [pick] | advance MS | disk hold|release|full|free |
+ * show [all|KIND …] (which messages are traced from here on, or LOG, or STOPS; answers always are) |
+ * put key= value= [lease=] (size=: of so many zeros) | get key= [rev=] | del key= | compact rev= | grant id= ttl= |
+ * revoke id= | keepalive id= | ttl id= | watch key= [rev=] */
 #include <assert.h>
 #include <stdarg.h>
 #include <inttypes.h>
@@ -54,8 +54,9 @@ static void on_trace(void *context, const char *line)
 {
     story_t *self = context;
     char kind[32] = "";
-    bool wanted = self->show_all;
+    bool wanted = false;
     if (sscanf(line, "[%*d] %*s %31s", kind) == 1) {
+        wanted = self->show_all && strcmp(kind, "LOG") != 0;
         for (size_t i = 0; i < self->shown_count; i++) {
             wanted |= strcmp(kind, self->shown[i]) == 0;
         }
@@ -179,8 +180,23 @@ static void add_text(buf_t *out, uint32_t field, const char *line, const char *n
     }
 }
 
+static void add_bytes(buf_t *out, uint32_t field, size_t size)
+{
+    if (size) {
+        uint8_t *bytes = xcalloc(size, 1);
+        buf_field_bytes(out, field, slice(bytes, size));
+        free(bytes);
+    }
+}
+
 static void call(story_t *self, method_t method, buf_t *message, bool more)
 {
+    if (!virtual_node_is_up(self->node)) {
+        tell(self, "[%6" PRIu64 "] client       nobody answers",
+             virtual_node_now_us(self->node) / 1000);
+        buf_deinit(message);
+        return;
+    }
     self->next_method = method;
     uint64_t id = virtual_node_call(self->node, method, buf_slice(message), more);
     assert(id < CALLS_MAX);
@@ -206,6 +222,7 @@ static bool request(story_t *self, const char *line, const char *verb)
     if (strcmp(verb, "put") == 0) {
         add_text(&message, 1, line, "key");
         add_text(&message, 2, line, "value");
+        add_bytes(&message, 2, number(line, "size"));
         buf_field_u64(&message, 3, number(line, "lease"));
         call(self, METHOD_PUT, &message, false);
     } else if (strcmp(verb, "get") == 0) {
@@ -273,6 +290,15 @@ static void crash(story_t *self, const char *line)
     tell(self, "[%6" PRIu64 "] node         crashed", virtual_node_now_us(self->node) / 1000);
 }
 
+static void disk(story_t *self, const char *word)
+{
+    if (strcmp(word, "full") == 0 || strcmp(word, "free") == 0) {
+        virtual_node_fill_disk(self->node, strcmp(word, "full") == 0);
+    } else {
+        virtual_node_hold_disk(self->node, strcmp(word, "hold") == 0);
+    }
+}
+
 /* False when the command is none. */
 static bool execute(story_t *self, const char *line)
 {
@@ -295,7 +321,7 @@ static bool execute(story_t *self, const char *line)
     } else if (strcmp(verb, "advance") == 0) {
         virtual_node_advance(self->node, strtoull(word, NULL, 10) * 1000);
     } else if (strcmp(verb, "disk") == 0) {
-        virtual_node_hold_disk(self->node, strcmp(word, "hold") == 0);
+        disk(self, word);
     } else if (strcmp(verb, "watch") == 0) {
         watch(self, line);
     } else {

@@ -59,6 +59,7 @@ struct virtual_node {
     size_t letter_head, letter_count, letter_capacity;
     msg_t *held_write;
     bool disk_held, up;
+    bool has_stopped; /* by itself; what is left of it goes at the end of the run */
     uint64_t last_call;
 };
 
@@ -125,6 +126,7 @@ static void forget_process(virtual_node_t *self)
     self->recovered = (wal_recovered_t){0};
     self->disk_held = false;
     self->up = false;
+    self->has_stopped = false;
 }
 
 void virtual_node_destroy(virtual_node_t **self_p)
@@ -271,6 +273,14 @@ static void say(virtual_node_t *self, const msg_t *msg, actor_id_t to)
     self->hooks.trace(self->hooks.context, line);
 }
 
+/* What is no message. */
+static void tell(virtual_node_t *self, const char *who, const char *kind, const char *text)
+{
+    char line[300];
+    snprintf(line, sizeof line, "[%6" PRIu64 "] %-12s %s %s", self->now_us / 1000, who, kind, text);
+    self->hooks.trace(self->hooks.context, line);
+}
+
 static void collect(virtual_node_t *self, actor_id_t id)
 {
     actor_t *actor = &self->actors[id];
@@ -278,7 +288,8 @@ static void collect(virtual_node_t *self, actor_id_t id)
         fprintf(stderr, "%s: %s\n", actor_name(id), outbox_fatal_text(actor->outbox));
         abort();
     }
-    while (outbox_next_line(actor->outbox)) {
+    for (const outbox_line_t *line; (line = outbox_next_line(actor->outbox));) {
+        tell(self, actor_name(id), "LOG", line->text);
     }
     actor_id_t to = ACTOR_NONE;
     msg_t *msg = NULL;
@@ -307,8 +318,13 @@ static void write_to_disk(virtual_node_t *self, msg_t **request_p)
     msg_t *done = NULL;
     char *error = NULL;
     int rc = wal_disk_port(self->files, *request_p, &done, &error);
-    assert(rc == 0);
     msg_free(request_p);
+    if (rc) {
+        tell(self, "node", "STOPS", error);
+        free(error);
+        self->has_stopped = true;
+        return;
+    }
     step(self, ACTOR_WAL_WRITER, done);
     step(self, ACTOR_WAL_WRITER, NULL);
     msg_free(&done);
@@ -351,6 +367,10 @@ static void run(virtual_node_t *self)
 {
     for (int steps = 0; steps < STEPS_MAX; steps++) {
         actor_id_t who = ACTOR_NONE;
+        if (self->has_stopped) {
+            forget_process(self);
+            return;
+        }
         if (self->letter_count) {
             deliver_next(self);
         } else if (next_deadline(self, &who) <= self->now_us) {
@@ -433,6 +453,11 @@ void virtual_node_hold_disk(virtual_node_t *self, bool hold)
         write_to_disk(self, &request);
     }
     run(self);
+}
+
+void virtual_node_fill_disk(virtual_node_t *self, bool full)
+{
+    fault_io_limit(self->disk, full ? 1 : 0);
 }
 
 void virtual_node_advance(virtual_node_t *self, uint64_t micros)

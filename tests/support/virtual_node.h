@@ -10,7 +10,8 @@ typedef struct virtual_node virtual_node_t;
 
 typedef struct {
     void *context;
-    /* One line per message between actors, without newline. */
+    /* One line per message between actors, line of the log (LOG) or error that ends the node (STOPS), without
+     * newline. */
     void (*trace)(void *context, const char *line);
     /* What a client gets: an answer's bytes, or the end of its call. */
     void (*answer)(void *context, uint64_t call, slice_t message);
@@ -32,6 +33,8 @@ void virtual_node_send(virtual_node_t *self, uint64_t call, slice_t message);
 
 /* While held, writes to the log wait in front of the disk. Releasing runs the node. */
 void virtual_node_hold_disk(virtual_node_t *self, bool hold);
+/* Files can grow no more; or again as they like. */
+void virtual_node_fill_disk(virtual_node_t *self, bool full);
 void virtual_node_advance(virtual_node_t *self, uint64_t micros);
 uint64_t virtual_node_now_us(const virtual_node_t *self);
 api_status_t virtual_node_status(const virtual_node_t *self);

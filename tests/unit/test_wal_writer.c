@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/wal_spare.h"
 #include "tests/support/wal_rig.h"
 
 static void start(wal_rig_t *rig, uint64_t seed, uint64_t segment_bytes)
@@ -505,6 +506,91 @@ static void every_failure_stops_the_node_and_loses_nothing(void **state)
     assert_true(failures > 400);
 }
 
+/* ---- no room for the next segment ---- */
+
+static void append_one(wal_rig_t *rig)
+{
+    wal_rig_append(rig, wal_rig_last(rig) + 1, 1, 2000, 0);
+    assert_int_equal(wal_rig_settle(rig), 0);
+}
+
+/* How many lines of this level the core has logged since the last call. */
+static size_t count_lines(wal_rig_t *rig, log_level_t level, const char *text)
+{
+    size_t count = 0;
+    for (const outbox_line_t *line; (line = outbox_next_line(rig->outbox));) {
+        count += line->level == level && strstr(line->text, text) != NULL;
+    }
+    return count;
+}
+
+static uint64_t files_bytes(const wal_rig_t *rig)
+{
+    uint64_t bytes = 0;
+    for (size_t number = 0;; number++) {
+        char *path = wal_rig_segment(rig, number);
+        size_t len = 0;
+        bool is_there = path && fault_io_data(rig->disk, path, &len);
+        free(path);
+        if (!is_there) {
+            return bytes;
+        }
+        bytes += len;
+    }
+}
+
+/* The current segment has its bytes: every one of them is used before the node stops. */
+static void without_room_the_segment_is_written_to_its_end(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start(&rig, 1, 65536);
+    fault_io_limit(rig.disk, files_bytes(&rig) + 1000);
+    size_t appended = 0;
+    int rc = 0;
+    while (rc == 0) {
+        wal_rig_append(&rig, wal_rig_last(&rig) + 1, 1, 2000, 0);
+        rc = wal_rig_settle(&rig);
+        appended += rc == 0;
+    }
+    assert_int_equal(rc, -ENOSPC);
+    assert_int_equal(rig.segments_begun, 1); /* asked for, and not made */
+    assert_true(appended * 2000 > 65536 - 4000);
+    assert_int_equal(count_lines(&rig, LEVEL_WARN, "no room"), 1);
+    wal_rig_crash(&rig, CRASH_LOSE);
+    assert_int_equal(wal_rig_start(&rig), 0);
+    wal_rig_deinit(&rig);
+}
+
+static void room_in_time_is_used(void **state)
+{
+    (void)state;
+    wal_rig_t rig;
+    start(&rig, 1, 1 << 20);
+    fault_io_limit(rig.disk, files_bytes(&rig) + 1000);
+    while (count_lines(&rig, LEVEL_WARN, "no room") == 0) {
+        append_one(&rig);
+        assert_int_equal(rig.segments_begun, 0);
+    }
+    char *spare = wal_spare_path(WAL_RIG_DIR);
+    size_t len;
+    assert_null(fault_io_data(rig.disk, spare, &len)); /* others need the room */
+    fault_io_limit(rig.disk, 0);
+    while (count_lines(&rig, LEVEL_INFO, "has room") == 0) {
+        append_one(&rig);
+        assert_int_equal(rig.segments_begun, 0);
+    }
+    assert_non_null(fault_io_data(rig.disk, spare, &len));
+    assert_int_equal(len, 1 << 20);
+    free(spare);
+    while (rig.segments_begun < 2) {
+        append_one(&rig);
+    }
+    wal_rig_crash(&rig, CRASH_LOSE);
+    assert_int_equal(wal_rig_start(&rig), 0);
+    wal_rig_deinit(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +607,8 @@ int main(void)
         cmocka_unit_test(segments_of_a_replaced_tail_go),
         cmocka_unit_test(crashes_never_lose_what_was_acknowledged),
         cmocka_unit_test(every_failure_stops_the_node_and_loses_nothing),
+        cmocka_unit_test(without_room_the_segment_is_written_to_its_end),
+        cmocka_unit_test(room_in_time_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
