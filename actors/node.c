@@ -18,6 +18,7 @@
 #include "actors/lease/lease.h"
 #include "actors/node_log.h"
 #include "actors/node_pages.h"
+#include "actors/peer/endpoint.h"
 #include "actors/peer/peer.h"
 #include "actors/peer/peer_shell.h"
 #include "actors/replicator/replicator.h"
@@ -304,6 +305,8 @@ static char *add_peer(node_t *self)
                       .election_timeout_us = election_timeout_us(self)};
     peer_shell_cfg_t shell_cfg = {.metrics = &self->metrics[ACTOR_PEER],
                                   .by_member = &self->peer_metrics,
+                                  .names_are_ipv6 =
+                                      endpoint_names_are_ipv6(&self->options->listen_peer),
                                   .log = log_for_actor,
                                   .log_context = self->log};
     peer_t *peer = peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "actors/daemon/join.h"
+#include "actors/peer/endpoint.h"
 #include "actors/peer/peer_join_shell.h"
 #include "actors/peer/roster.h"
 #include "actors/wal_writer/wal_disk.h"
@@ -32,12 +33,15 @@ static char *create(const char *dir, const wal_initial_t *initial, log_t *log, c
 }
 
 /* A member that was up once and has lost its data would vote twice in a term. The others know, if they are there. */
-static char *check_not_bootstrapped(const bootstrap_t *bootstrap)
+static char *check_not_bootstrapped(const bootstrap_t *bootstrap, bool names_are_ipv6)
 {
     size_t count = 0;
     const char **urls = bootstrap_other_urls(bootstrap, &count);
-    const join_question_t question = {
-        .urls = urls, .count = count, .timeout_us = BOOTSTRAPPED_US, .is_hasty = true};
+    const join_question_t question = {.urls = urls,
+                                      .count = count,
+                                      .names_are_ipv6 = names_are_ipv6,
+                                      .timeout_us = BOOTSTRAPPED_US,
+                                      .is_hasty = true};
     join_answer_t answer = {0};
     char *error = count ? peer_join_ask(&question, &answer) : NULL;
     free(error); /* nobody has to be there yet */
@@ -49,9 +53,10 @@ static char *check_not_bootstrapped(const bootstrap_t *bootstrap)
     return error;
 }
 
-static char *begin_cluster(const bootstrap_t *bootstrap, log_t *log, const char *dir)
+static char *begin_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, log_t *log,
+                           const char *dir)
 {
-    char *error = check_not_bootstrapped(bootstrap);
+    char *error = check_not_bootstrapped(bootstrap, names_are_ipv6);
     if (error) {
         return error;
     }
@@ -72,12 +77,13 @@ static bool has_added_us(const void *context, const join_answer_t *answer)
     return answer->is_committed && join_knows(context, bytes_slice(answer->configuration));
 }
 
-static char *ask_cluster(const bootstrap_t *bootstrap, join_answer_t *answer)
+static char *ask_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, join_answer_t *answer)
 {
     size_t count = 0;
     const char **urls = bootstrap_other_urls(bootstrap, &count);
     const join_question_t question = {.urls = urls,
                                       .count = count,
+                                      .names_are_ipv6 = names_are_ipv6,
                                       .timeout_us = JOIN_US,
                                       .is_enough = has_added_us,
                                       .context = bootstrap};
@@ -105,11 +111,12 @@ static char *create_joining(const join_answer_t *answer, uint64_t member_id, log
     return error;
 }
 
-static char *join_cluster(const bootstrap_t *bootstrap, log_t *log, const char *dir)
+static char *join_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, log_t *log,
+                          const char *dir)
 {
     join_answer_t answer = {0};
     uint64_t member_id = 0;
-    char *error = ask_cluster(bootstrap, &answer);
+    char *error = ask_cluster(bootstrap, names_are_ipv6, &answer);
     if (!error) {
         error = join_match(bootstrap, bytes_slice(answer.configuration), &member_id);
     }
@@ -128,8 +135,9 @@ static char *create_log(const options_t *options, log_t *log, const char *dir)
     bootstrap_t bootstrap;
     char *error = options_bootstrap(options, &bootstrap);
     if (!error) {
-        error = options->join_existing ? join_cluster(&bootstrap, log, dir)
-                                       : begin_cluster(&bootstrap, log, dir);
+        bool names_are_ipv6 = endpoint_names_are_ipv6(&options->listen_peer);
+        error = options->join_existing ? join_cluster(&bootstrap, names_are_ipv6, log, dir)
+                                       : begin_cluster(&bootstrap, names_are_ipv6, log, dir);
     }
     bootstrap_deinit(&bootstrap);
     return error;

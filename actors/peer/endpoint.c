@@ -27,7 +27,28 @@ char *endpoint_of(const char *url)
     return NULL;
 }
 
-bool endpoint_is_ipv6(const char *endpoint)
+static bool is_ipv6(const char *host)
 {
-    return after(endpoint, "tcp://[") != NULL;
+    return strchr(host, ':') != NULL;
+}
+
+bool endpoint_names_are_ipv6(const urls_t *listen)
+{
+    for (size_t i = 0; i < listen->count; i++) {
+        const url_t *url = &listen->items[i];
+        if (!url_is_unix(url) && !is_ipv6(url->host)) {
+            return false;
+        }
+    }
+    return listen->count > 0;
+}
+
+bool endpoint_is_ipv6(const char *endpoint, bool names_are_ipv6)
+{
+    const char *host = after(endpoint, "tcp://");
+    if (!host || *host == '[') {
+        return host != NULL;
+    }
+    bool is_ipv4 = host[strspn(host, "0123456789.")] == ':';
+    return !is_ipv4 && names_are_ipv6;
 }

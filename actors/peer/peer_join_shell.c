@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "actors/peer/endpoint.h"
+#include "actors/peer/peer_socket_shell.h"
 #include "actors/runtime/clock.h"
 #include "messages/limits.h"
 #include "messages/peer_codec.h"
@@ -66,16 +67,16 @@ static void watch_attempts(asked_t *asked, uint64_t asker, size_t place)
     }
 }
 
-static void open_socket(asked_t *asked, uint64_t asker, size_t place)
+static void open_socket(const round_t *self, size_t place)
 {
+    asked_t *asked = &self->asked[place];
     char *endpoint = endpoint_of(asked->url);
-    asked->socket = endpoint ? zsock_new(ZMQ_DEALER) : NULL;
+    asked->socket = endpoint ? peer_socket_new(ZMQ_DEALER) : NULL;
     if (asked->socket) {
-        zsock_set_linger(asked->socket, 0);
+        peer_socket_place(asked->socket, 1 + place);
         zsock_set_immediate(asked->socket, 1);
-        zsock_set_ipv6(asked->socket, endpoint_is_ipv6(endpoint));
-        zsock_set_maxmsgsize(asked->socket, (int)LIMIT_PEER_FRAME_BYTES);
-        watch_attempts(asked, asker, place);
+        zsock_set_ipv6(asked->socket, endpoint_is_ipv6(endpoint, self->question->names_are_ipv6));
+        watch_attempts(asked, self->asker, place);
         if (zmq_connect(zsock_resolve(asked->socket), endpoint) < 0) {
             zsock_destroy(&asked->socket);
         }
@@ -84,11 +85,19 @@ static void open_socket(asked_t *asked, uint64_t asker, size_t place)
     free(endpoint);
 }
 
+/* The end of an attempt is told on an I/O thread, which waits as long as nobody can hear it, and with it every
+ * connection that it serves. So nothing is told any more before the ear goes. */
 static void close_sockets(round_t *self)
 {
     for (size_t i = 0; i < self->count; i++) {
-        zsock_destroy(&self->asked[i].monitor);
-        zsock_destroy(&self->asked[i].socket);
+        asked_t *asked = &self->asked[i];
+        if (asked->socket) {
+            int rc = zmq_socket_monitor(zsock_resolve(asked->socket), NULL, 0);
+            assert(rc == 0);
+            (void)rc;
+        }
+        zsock_destroy(&asked->socket);
+        zsock_destroy(&asked->monitor);
     }
 }
 
@@ -234,7 +243,7 @@ char *peer_join_ask(const join_question_t *question, join_answer_t *answer)
     round.asked = xcalloc(round.count + 1, sizeof *round.asked);
     for (size_t i = 0; i < round.count; i++) {
         round.asked[i].url = question->urls[i];
-        open_socket(&round.asked[i], round.asker, i);
+        open_socket(&round, i);
     }
     wait_for_answers(&round);
     close_sockets(&round);

@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     const char *const *urls; /* at most LIMIT_JOIN_URLS are asked */
     size_t count;
+    bool names_are_ipv6; /* endpoint_names_are_ipv6 */
     uint64_t timeout_us;
     /* Is this what was asked for? Then nobody else is waited for. NULL = any answer is. */
     bool (*is_enough)(const void *context, const join_answer_t *answer);

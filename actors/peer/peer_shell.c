@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "actors/peer/endpoint.h"
+#include "actors/peer/peer_socket_shell.h"
 #include "actors/runtime/clock.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
@@ -13,14 +14,10 @@
 enum { LANE_CONSENSUS, LANE_BULK, LANES };
 
 enum {
-    HANDSHAKE_MS = 5000, /* whoever connects and says nothing */
-    RECONNECT_MS = 50,   /* and twice that, and so on, up to: */
+    RECONNECT_MS = 50, /* and twice that, and so on, up to: */
     RECONNECT_MAX_MS = 1000,
-    CONNECT_MS = 2000,    /* the kernel's own attempts get minutes apart */
-    UNANSWERED_MS = 5000, /* bytes without an acknowledgement of TCP's */
-    KEEPALIVE_IDLE_S = 10,
-    KEEPALIVE_INTERVAL_S = 5,
-    KEEPALIVE_PROBES = 3
+    CONNECT_MS = 2000,   /* the kernel's own attempts get minutes apart */
+    UNANSWERED_MS = 5000 /* bytes without an acknowledgement of TCP's */
 };
 
 /* Another member's two connections. */
@@ -38,7 +35,6 @@ struct peer_shell {
         router_wet; /* the last look did not end with "nothing there": its descriptor tells nothing yet */
     dealers_t *dealers;
     size_t count, capacity;
-    unsigned io_threads;
 };
 
 /* ---- sockets ---- */
@@ -50,50 +46,15 @@ static void set_int(zsock_t *socket, int option, int value)
     (void)rc;
 }
 
-/* A name that cannot be resolved blocks the thread that tries: so what goes out shares none with what
- * comes in, nor, as long as there are enough, with what goes to others. */
-static void set_affinity(const peer_shell_t *self, zsock_t *socket, unsigned member)
-{
-    uint64_t thread =
-        self->io_threads > 1 && member > 0 ? 1 + (member - 1) % (self->io_threads - 1) : 0;
-    uint64_t mask = 1ull << thread;
-    int rc = zmq_setsockopt(zsock_resolve(socket), ZMQ_AFFINITY, &mask, sizeof mask);
-    assert(rc == 0);
-    (void)rc;
-}
-
-static zsock_t *new_socket(int type)
-{
-    zsock_t *socket = zsock_new(type);
-    if (!socket) {
-        return NULL; /* out of descriptors */
-    }
-    int64_t bytes_max = LIMIT_PEER_FRAME_BYTES;
-    int rc = zmq_setsockopt(zsock_resolve(socket), ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max);
-    assert(rc == 0);
-    (void)rc;
-    set_int(socket, ZMQ_LINGER, 0);
-    set_int(socket, ZMQ_SNDHWM, LIMIT_PEER_QUEUE);
-    set_int(socket, ZMQ_RCVHWM, LIMIT_PEER_QUEUE);
-    set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
-    set_int(socket, ZMQ_TCP_KEEPALIVE, 1);
-    set_int(socket, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S);
-    set_int(socket, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S);
-    set_int(socket, ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_PROBES);
-    return socket;
-}
-
 peer_shell_t *peer_shell_new(const peer_shell_cfg_t *cfg)
 {
     peer_shell_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
-    int threads = zmq_ctx_get(zsys_init(), ZMQ_IO_THREADS);
-    self->io_threads = threads > 0 ? (unsigned)threads : 1;
-    self->router = new_socket(ZMQ_ROUTER);
+    self->router = peer_socket_new(ZMQ_ROUTER);
     if (!self->router) {
         abort(); /* no descriptors at start: as good as no memory */
     }
-    set_affinity(self, self->router, 0);
+    peer_socket_place(self->router, 0);
     self->router_wet = true;
     return self;
 }
@@ -118,17 +79,17 @@ char *peer_shell_listen(peer_shell_t *self, const char *url, int fd)
 
 static zsock_t *new_dealer(const peer_shell_t *self, size_t place, const char *endpoint)
 {
-    zsock_t *socket = new_socket(ZMQ_DEALER);
+    zsock_t *socket = peer_socket_new(ZMQ_DEALER);
     if (!socket) {
         return NULL;
     }
-    set_affinity(self, socket, 1 + (unsigned)place);
+    peer_socket_place(socket, 1 + place);
     set_int(socket, ZMQ_IMMEDIATE, 1); /* nothing is queued for a connection that is not there */
     set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     set_int(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
     set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
     set_int(socket, ZMQ_TCP_MAXRT, UNANSWERED_MS);
-    set_int(socket, ZMQ_IPV6, endpoint_is_ipv6(endpoint));
+    set_int(socket, ZMQ_IPV6, endpoint_is_ipv6(endpoint, self->cfg.names_are_ipv6));
     if (zmq_connect(zsock_resolve(socket), endpoint) < 0) {
         zsock_destroy(&socket);
     }

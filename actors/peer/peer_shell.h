@@ -13,6 +13,7 @@ typedef struct peer_shell peer_shell_t;
 typedef struct {
     metrics_t *metrics; /* the peer actor's; counted on its thread only, as in the core */
     peer_metrics_t *by_member;
+    bool names_are_ipv6; /* endpoint_names_are_ipv6 */
     void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
                 const char *fields);
     void *log_context;

@@ -9,9 +9,12 @@
 #include <stdlib.h>
 
 #include "actors/peer/peer_join_shell.h"
+#include "actors/peer/peer_socket_shell.h"
 #include "actors/runtime/clock.h"
+#include "messages/limits.h"
 #include "messages/peer_codec.h"
 #include "messages/xalloc.h"
+#include "tests/support/names.h"
 #include "tests/support/peer_sample.h"
 
 enum { LONG_US = 20000000 };
@@ -48,8 +51,8 @@ static bytes_t *answer_of(const script_t *script, unsigned asked)
 static void play(zsock_t *pipe, void *argument)
 {
     member_t *self = argument;
-    zsock_t *router = zsock_new(ZMQ_ROUTER);
-    zsock_set_linger(router, 0);
+    zsock_t *router = peer_socket_new(ZMQ_ROUTER);
+    peer_socket_place(router, 0); /* would be another process, whatever this one waits for */
     int port = zsock_bind(router, "tcp://127.0.0.1:*");
     (void)snprintf(self->url, sizeof self->url, "http://127.0.0.1:%d", port);
     zpoller_t *poller = zpoller_new(pipe, router, NULL);
@@ -101,6 +104,12 @@ static bool is_committed(const void *context, const join_answer_t *answer)
 {
     (void)context;
     return answer->is_committed;
+}
+
+static bool has_answered(const void *context, const join_answer_t *answer)
+{
+    (void)context;
+    return answer->cluster_id != 0;
 }
 
 static void one_that_answers_is_enough(void **state)
@@ -199,7 +208,7 @@ static void assert_nobody(const join_question_t *question)
 static void silence_ends_in_time(void **state)
 {
     (void)state;
-    const char *const urls[] = {closed_url(), "http://no.such.host.invalid:1"};
+    const char *const urls[] = {closed_url(), "http://nobody.test:1"};
     assert_nobody(&(join_question_t){.urls = urls, .count = 2, .timeout_us = 300000});
     assert_nobody(&(join_question_t){.urls = urls, .count = 0, .timeout_us = LONG_US});
     const char *const bad[] = {"https://127.0.0.1:1", "http://", "nonsense"};
@@ -209,6 +218,67 @@ static void silence_ends_in_time(void **state)
     assert_nobody(
         &(join_question_t){.urls = urls, .count = 1, .timeout_us = LONG_US, .is_hasty = true});
     assert_true(clock_monotonic_us() - start_us < LONG_US / 2);
+}
+
+/* ZeroMQ tells of the end of an attempt on the thread that makes all others: nothing may keep it there. */
+static void whoever_stops_asking_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 30, URLS = 8 };
+    const char *urls[URLS];
+    for (size_t i = 0; i < URLS; i++) {
+        urls[i] = closed_url();
+    }
+    for (uint64_t round = 0; round < ROUNDS;
+         round++) { /* attempts end before, while and after it asks */
+        assert_nobody(&(join_question_t){
+            .urls = urls, .count = URLS, .timeout_us = round * 100, .is_hasty = round % 2 == 0});
+    }
+    static member_t members[LIMIT_IO_THREADS];
+    const char *there[LIMIT_IO_THREADS];
+    for (size_t i = 0; i < LIMIT_IO_THREADS; i++) {
+        begin(&members[i], (script_t){.cluster_id = 77, .index = {5}});
+        there[i] = members[i].url;
+    }
+    const join_question_t question = {
+        .urls = there, .count = LIMIT_IO_THREADS, .timeout_us = LONG_US};
+    join_answer_t answer;
+    uint64_t start_us = clock_monotonic_us();
+    assert_null(peer_join_ask(&question, &answer)); /* it waits for all */
+    assert_true(clock_monotonic_us() - start_us < LONG_US / 2);
+    join_answer_deinit(&answer);
+    for (size_t i = 0; i < LIMIT_IO_THREADS; i++) {
+        end(&members[i]);
+    }
+}
+
+/* The thread that looks the name up waits for a name server. The members that can be reached are asked by others, now
+ * and in every question that follows. */
+static void a_name_without_an_answer_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    static member_t members[3];
+    const char *urls[4] = {NULL};
+    for (size_t i = 0; i < 3; i++) {
+        begin(&members[i], (script_t){.cluster_id = 77, .index = {5}});
+        urls[i == 0 ? 0 : i + 1] = members[i].url;
+    }
+    urls[1] = "http://stuck.test:1";
+    const join_question_t question = {
+        .urls = urls, .count = 3, .timeout_us = LONG_US, .is_enough = has_answered};
+    const join_question_t next = {
+        .urls = (const char *const[]){urls[3]}, .count = 1, .timeout_us = LONG_US};
+    join_answer_t answer;
+    while (!names_asked()) {
+        assert_null(peer_join_ask(&question, &answer));
+        join_answer_deinit(&answer);
+    }
+    assert_null(peer_join_ask(&next, &answer));
+    join_answer_deinit(&answer);
+    for (size_t i = 0; i < 3; i++) {
+        end(&members[i]);
+    }
+    names_release();
 }
 
 static void in_a_hurry_it_still_hears_who_is_there(void **state)
@@ -231,6 +301,7 @@ static void in_a_hurry_it_still_hears_who_is_there(void **state)
 int main(void)
 {
     zsys_handler_set(NULL);
+    zsys_set_io_threads(LIMIT_IO_THREADS); /* as the server */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_answers_is_enough),
         cmocka_unit_test(what_is_not_enough_is_asked_for_again),
@@ -238,6 +309,8 @@ int main(void)
         cmocka_unit_test(different_clusters_are_an_error),
         cmocka_unit_test(silence_ends_in_time),
         cmocka_unit_test(in_a_hurry_it_still_hears_who_is_there),
+        cmocka_unit_test(whoever_stops_asking_leaves_nothing_behind),
+        cmocka_unit_test(a_name_without_an_answer_keeps_nobody_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,7 @@
 #include "messages/limits.h"
 #include "messages/peer_codec.h"
 #include "messages/xalloc.h"
+#include "tests/support/names.h"
 #include "tests/support/peer_sample.h"
 #include "tests/support/tmpdir.h"
 
@@ -92,14 +93,19 @@ static char *listen_somewhere(peer_shell_t *shell, const char *path)
     return url;
 }
 
-static zsock_t *other_router(char **url_p)
+/* NULL: there is no such address here. */
+static zsock_t *other_router(const char *address, const char *name, char **url_p)
 {
     zsock_t *router = zsock_new(ZMQ_ROUTER);
     zsock_set_linger(router, 0);
     zsock_set_rcvtimeo(router, WAIT_MS);
-    int port = zsock_bind(router, "tcp://127.0.0.1:*");
-    assert_true(port > 0);
-    *url_p = xasprintf("http://127.0.0.1:%d", port);
+    zsock_set_ipv6(router, address[0] == '[');
+    int port = zsock_bind(router, "tcp://%s:*", address);
+    if (port <= 0) {
+        zsock_destroy(&router);
+        return NULL;
+    }
+    *url_p = xasprintf("http://%s:%d", name, port);
     return router;
 }
 
@@ -127,7 +133,7 @@ static rig_t *start(const char *path)
     rig->shell = peer_shell_new(&shell_cfg);
     rig->url = listen_somewhere(rig->shell, path);
     char *other_url = NULL;
-    rig->router = other_router(&other_url);
+    rig->router = other_router("127.0.0.1", "127.0.0.1", &other_url);
     rig->dealer = other_dealer(rig->url);
     bytes_t *members = members_at(other_url);
     peer_cfg_t cfg = {.cluster_id = CLUSTER,
@@ -453,6 +459,31 @@ static void a_socket_file_will_do(void **state)
     tmpdir_destroy(&dir);
 }
 
+static bool names_are_ipv6(const char *listen)
+{
+    urls_t urls = {0};
+    char *error = urls_parse(&urls, listen);
+    assert_null(error);
+    bool they_are = endpoint_names_are_ipv6(&urls);
+    urls_deinit(&urls);
+    return they_are;
+}
+
+static void names_stand_for_what_this_member_listens_on(void **state)
+{
+    (void)state;
+    assert_false(names_are_ipv6("http://localhost:2380"));
+    assert_false(names_are_ipv6("http://0.0.0.0:2380"));
+    assert_false(names_are_ipv6("http://[::]:2380,http://10.0.0.1:2380"));
+    assert_true(names_are_ipv6("http://[::]:2380"));
+    assert_true(names_are_ipv6("http://[::]:2380,unix://peer"));
+    assert_true(endpoint_is_ipv6("tcp://host.example:1", true));
+    assert_true(endpoint_is_ipv6("tcp://1st.example:1", true));
+    assert_true(endpoint_is_ipv6("tcp://[::1]:1", true));
+    assert_false(endpoint_is_ipv6("tcp://10.0.0.1:1", true));
+    assert_false(endpoint_is_ipv6("ipc:///run/peer", true));
+}
+
 static void urls_are_endpoints(void **state)
 {
     (void)state;
@@ -480,11 +511,64 @@ static void urls_are_endpoints(void **state)
         if (cases[i].endpoint) {
             assert_non_null(endpoint);
             assert_string_equal(endpoint, cases[i].endpoint);
-            assert_int_equal(endpoint_is_ipv6(endpoint), cases[i].is_ipv6);
+            assert_int_equal(endpoint_is_ipv6(endpoint, false), cases[i].is_ipv6);
         } else {
             assert_null(endpoint);
         }
         free(endpoint);
+    }
+}
+
+/* Says something to member OTHER until it arrives: nothing is kept before there is a connection. */
+static bool reaches(peer_shell_t *shell, const char *url, zsock_t *router)
+{
+    msg_t *link = msg_new(MSG_LINK);
+    link->u.link = (msg_link_t){.member = OTHER, .urls = bytes_new(url, strlen(url))};
+    peer_shell_network(shell, &link);
+    zsock_set_rcvtimeo(router, 20);
+    bool arrived = false;
+    for (uint64_t end_us = clock_monotonic_us() + WAIT_MS * 1000;
+         !arrived && clock_monotonic_us() < end_us;) {
+        msg_t *frame = msg_new(MSG_FRAME);
+        frame->u.frame = (msg_frame_t){.member = OTHER, .frame = bytes_new("x", 1)};
+        peer_shell_network(shell, &frame);
+        zmsg_t *parts = zmsg_recv(router);
+        arrived = parts != NULL;
+        zmsg_destroy(&parts);
+    }
+    return arrived;
+}
+
+static void names_are_looked_up(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address, *name;
+        bool names_are_ipv6;
+    } cases[] = {
+        {"127.0.0.1", "four.test", false},
+        {"127.0.0.1", "four.test", true},
+        {"[::1]", "six.test", true},
+    };
+    assert_false(names_asked()); /* this program's names, no name server's */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *url = NULL;
+        zsock_t *router = other_router(cases[i].address, cases[i].name, &url);
+        if (!router) {
+            print_message("there is no IPv6 here\n");
+            continue;
+        }
+        static metrics_t metrics;
+        static peer_metrics_t by_member;
+        peer_shell_t *shell =
+            peer_shell_new(&(peer_shell_cfg_t){.metrics = &metrics,
+                                               .by_member = &by_member,
+                                               .names_are_ipv6 = cases[i].names_are_ipv6,
+                                               .log = no_log});
+        assert_true(reaches(shell, url, router));
+        peer_shell_destroy(&shell);
+        zsock_destroy(&router);
+        free(url);
     }
 }
 
@@ -502,6 +586,8 @@ int main(void)
         cmocka_unit_test(a_member_that_comes_back_is_found_again),
         cmocka_unit_test(a_socket_file_will_do),
         cmocka_unit_test(urls_are_endpoints),
+        cmocka_unit_test(names_stand_for_what_this_member_listens_on),
+        cmocka_unit_test(names_are_looked_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
