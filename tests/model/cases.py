@@ -54,6 +54,7 @@ def members(start, t, l):
 
 
 E = "EAGER "
+ALONE = "N3 SYM SELF ALONE MAXCRASH=1 "
 QUIET = E + "NOS0 NOA3 NODQ NOHONEST NOS7 "  # without early warnings: what is found is the loss itself
 
 CASES = [
@@ -64,6 +65,7 @@ CASES = [
     safe("t2l2c0-read-asked", E + "READ READFWD" + bounds(2, 2, 0), "a linearizable read through a follower"),
     conf("3-of-4", "N4 SYM SELF" + members(7, 2, 3), "three members, a fourth to add; leaders may remove themselves"),
     conf("4-of-4", "N4 SYM SELF" + members(15, 2, 3), "four members to begin with"),
+    conf("1-of-3", ALONE + members(1, 2, 3), "one member, which adds the second alone and may crash"),
 
     safe("t3l1c1", E + "S8" + bounds(3, 1, 1), "three terms, a crash", full=True),
     safe("t2l2c0-pipes", bounds(2, 2, 0), "every message is one", full=True, slots=25),
@@ -77,6 +79,8 @@ CASES = [
          full=True, slots=25),
     conf("3-of-4-t3", "N4 SYM SELF" + members(7, 3, 3), "three terms", full=True, slots=26),
     conf("4-of-4-t3", "N4 SYM SELF" + members(15, 3, 3), "three terms", full=True, slots=26),
+    conf("1-of-3-l4", ALONE + members(1, 2, 4), "four entries", full=True, slots=25),
+    conf("1-of-3-t3", ALONE + members(1, 3, 3), "three terms", full=True, slots=26),
     # A rule less that is harmless on its own. Quoral keeps these rules.
     safe("allowed-two-pipes", E + "TWOPIPE" + bounds(3, 2, 0), "LEAD on a socket of its own, with the check",
          full=True, slots=25),
@@ -84,6 +88,8 @@ CASES = [
          full=True, slots=25),
     safe("allowed-durable-position", E + "DURPOS" + bounds(3, 2, 0), "FENCED without what is in flight",
          full=True, slots=27),
+    conf("allowed-alone-behind", ALONE + "ALONEBEHIND" + members(1, 2, 4), "the first of two commits what follows, too",
+         full=True, slots=25),
 
     # One rule off: Spin must find what breaks. The numbers are those of docs/CONSENSUS.md.
     off("NOFENCE", QUIET + "NOFENCE" + bounds(2, 1, 0), "S2", "no fence: vote first, tell the replicator later"),
@@ -109,6 +115,9 @@ CASES = [
     off("NOWAIT", "SYM NOWAIT" + members(7, 2, 3), "S2", "a second change while one is open", options="-DBFS"),
     off("COUNTSELF", "N4 SYM SELF COUNTSELF" + members(7, 2, 3), "S2", "a leader that removed itself counts itself"),
     off("VOTESELF", "N4 SYM SELF VOTESELF" + members(7, 2, 3), "S2", "... and when it stands"),
+    off("ALONEEARLY", ALONE + "ALONEEARLY" + members(1, 2, 3), "S2", "the second is added before that is on the disk"),
+    off("ALONEMORE", "N4 SYM SELF ALONE ALONEMORE" + members(7, 2, 2), "S2", "the fourth is added by one of three",
+        options="-DBFS"),
     off("LOSECOMMIT", "APPLY PRUNE NOOWN LOSECOMMIT MAXCRASH=1" + members(7, 2, 3), "S2",
         "configurations by what is applied, commit index forgotten"),
 
@@ -120,6 +129,7 @@ CASES = [
     reach("superseded", E + "GOAL=6" + bounds(2, 2, 0), "a record overtaken while it was in flight"),
     reach("changes", "N4 SYM GOAL=1" + members(7, 2, 3), "changes by leaders of two terms, the second committed"),
     reach("removed-leads", "N4 SYM SELF GOAL=2" + members(7, 2, 3), "elected by a configuration without itself"),
+    reach("second-leads", ALONE + "GOAL=3" + members(1, 2, 3), "the second, added by one that crashed, leads"),
     reach("three-leaders", E + "GOAL=2" + bounds(3, 2, 1), "three leaders, two commits, a crash, a truncation",
           full=True, optimize="-O1"),
     reach("comes-back", E + "GOAL=4" + bounds(3, 2, 0), "a deposed leader leads again and commits",
