@@ -83,7 +83,7 @@ const wiring_edge_t wiring_edges[] = {
      EDGE_REFUSE, 4096, MB(4), "the client sees: too many requests"},
     {KEEPER,     PEER,       MAILBOX_DATA,    {MSG_PEER},
      EDGE_KEEP, 64, MB(16), "the snapshot waits where it is"},
-    {PEER,       ELECTION,   MAILBOX_CONTROL, {MSG_PEER},
+    {PEER,       ELECTION,   MAILBOX_CONTROL, {MSG_PEER, MSG_GONE},
      EDGE_DROP, 256, MB(1), "votes are asked for again"},
     {PEER,       REPLICATOR, MAILBOX_CONTROL, {MSG_PEER},
      EDGE_DROP, 4096, MB(64), "appends are sent again"},
@@ -188,5 +188,5 @@ void wiring_print(FILE *out)
         fprintf(out, "\"%s];\n", edge->mailbox == MAILBOX_CONTROL ? ", style=bold" : "");
     }
     fprintf(out, "  wal_writer -> disk [label=\"DISK_WRITE\", dir=both];\n");
-    fprintf(out, "  peer -> network [label=\"LINK\\nFRAME\", dir=both];\n}\n");
+    fprintf(out, "  peer -> network [label=\"LINK\\nFRAME\\nCLOSED\", dir=both];\n}\n");
 }

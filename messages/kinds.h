@@ -14,7 +14,7 @@
     X(BOUNCE) X(LEADER_SEEN) X(QUORUM_SEEN) X(RESIGNED) X(MEMBERS) \
     /* members of the cluster */ \
     X(PEER)          /* what a member says to another: messages/peer_msg.h */ \
-    X(PEERS) X(PEER_STATUS) X(PUBLISHED) X(TRANSFER) \
+    X(PEERS) X(PEER_STATUS) X(GONE) X(PUBLISHED) X(TRANSFER) \
     X(SNAP_READ) X(SNAP_DONE) X(SNAP_TAKE) X(SNAP_DROP) X(SNAP_RECEIVED) \
     X(SNAP_INSTALL) X(SNAP_INSTALLED) \
     X(HASH) X(HASHED) \
@@ -29,5 +29,5 @@
     X(WATCH_OUT) \
     /* wal_writer <-> its disk, peer <-> its sockets (pseudo ports) */ \
     X(DISK_WRITE) X(DISK_DONE) \
-    X(LINK) X(FRAME)
+    X(LINK) X(FRAME) X(CLOSED)
 /* clang-format on */

@@ -287,6 +287,8 @@ static int print_cluster_fields(const msg_t *self, char *text, size_t size)
     case MSG_PEER_STATUS:
         return snprintf(text, size, " member=%" PRIx64 " %s", self->u.peer_status.member,
                         self->u.peer_status.is_active ? "active" : "silent");
+    case MSG_GONE:
+    case MSG_CLOSED: return snprintf(text, size, " member=%" PRIx64, self->u.gone.member);
     case MSG_PUBLISHED:
         return snprintf(text, size, " members=%zu", bytes_len(self->u.published.ids) / 8);
     case MSG_LINK: return snprintf(text, size, " member=%" PRIx64, self->u.link.member);

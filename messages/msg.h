@@ -272,6 +272,13 @@ typedef struct {
     uint64_t since_us;
 } msg_peer_status_t;
 
+/* GONE: the process of a member that was heard until just now seems to have ended. A hint, true or not, said
+ * again as long as it looks that way. CLOSED, from the port: that member has closed a connection, or a new one
+ * cannot be made. */
+typedef struct {
+    uint64_t member;
+} msg_gone_t;
+
 /* Who has published where its clients find it, as applied: such a member was up once, and a process that
  * begins it anew must not. */
 typedef struct {
@@ -350,6 +357,7 @@ typedef struct msg {
         msg_transfer_t transfer;
         msg_peer_t peer;
         msg_peer_status_t peer_status;
+        msg_gone_t gone; /* GONE, CLOSED */
         msg_published_t published;
         msg_link_t link;
         msg_frame_t frame;

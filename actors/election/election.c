@@ -18,6 +18,7 @@ static const sm_state_t states[] = {
 };
 
 enum { FIRST_HEARTBEATS = 3 }; /* intervals in which a leader would be heard after a start */
+enum { GONE_HEARTBEATS = 2 };  /* and by whom it was said to be gone, were it not true */
 
 /* ---- life ---- */
 
@@ -32,6 +33,7 @@ election_t *election_new(const election_cfg_t *cfg, metrics_t *metrics)
     self->term = cfg->term;
     self->vote = cfg->vote;
     self->deadline_us = 0;
+    self->gone_us = DEADLINE_NONE;
     sm_init(&self->phase, states, IDLE);
     int rc = configuration_decode(&self->configuration, bytes_slice(cfg->configuration));
     assert(rc == 0); /* checked when the log was read */
@@ -120,6 +122,12 @@ static void schedule_first(election_t *self, uint64_t now_us)
                             prng_below(&self->prng, base_us / 2 + 1);
         self->deadline_us = first_us < self->deadline_us ? first_us : self->deadline_us;
     }
+}
+
+bool election_leader_is_gone(const election_t *self, uint64_t now_us)
+{
+    return self->gone_us != DEADLINE_NONE &&
+           now_us - self->gone_us >= GONE_HEARTBEATS * self->cfg.heartbeat_us;
 }
 
 /* ---- messages ---- */
@@ -235,6 +243,7 @@ static void on_leader_seen(election_t *self, const msg_term_t *seen, uint64_t no
     }
     self->leader = seen->member;
     self->leader_us = now_us;
+    self->gone_us = DEADLINE_NONE;
     election_announce(self, ROLE_FOLLOWER, out);
     election_schedule(self, now_us);
 }
@@ -287,7 +296,25 @@ static void on_disk_ok(election_t *self, uint64_t now_us)
     }
 }
 
-/* ---- what members say ---- */
+/* ---- what members say, and what is seen of them ---- */
+
+/* A leader whose process has ended does not come back as one, so nobody has to wait an election timeout for it:
+ * only as long as it takes to hear it, were the hint wrong, and a random time, so that not all stand at once.
+ * The pre-vote asks whether the others miss it, too; who was wrong changes nothing (docs/CONSENSUS.md). */
+static void on_gone(election_t *self, uint64_t member, uint64_t now_us)
+{
+    bool is_news = self->phase.state == IDLE && self->leader != 0 && self->leader == member &&
+                   self->gone_us == DEADLINE_NONE;
+    if (!is_news || !self->cfg.pre_vote) {
+        return;
+    }
+    self->gone_us = now_us;
+    uint64_t sooner_us = now_us + GONE_HEARTBEATS * self->cfg.heartbeat_us +
+                         prng_below(&self->prng, self->cfg.election_timeout_us / 2 + 1);
+    if (sooner_us < self->deadline_us) {
+        self->deadline_us = sooner_us;
+    }
+}
 
 static void on_peer(election_t *self, const msg_peer_t *peer, uint64_t now_us, outbox_t *out)
 {
@@ -384,6 +411,7 @@ static void election_step(void *context, const step_in_t *in, outbox_t *out)
         break;
     case MSG_DISK_OK: on_disk_ok(self, now_us); break;
     case MSG_PEER: on_peer(self, &msg->u.peer, now_us, out); break;
+    case MSG_GONE: on_gone(self, msg->u.gone.member, now_us); break;
     case MSG_STOP: on_stop(self, now_us, out); break;
     default: assert(!"a message that the wiring table does not send to election");
     }

@@ -159,6 +159,7 @@ static void become_leader(election_t *self, uint64_t now_us, outbox_t *out)
     self->led_term = self->term;
     self->leader = self->cfg.member_id;
     self->leader_us = now_us; /* the votes came from a quorum */
+    self->gone_us = DEADLINE_NONE;
     self->deadline_us =
         election_is_alone(self) ? DEADLINE_NONE : now_us + self->cfg.election_timeout_us;
     election_close_ballot(self);

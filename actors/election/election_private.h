@@ -66,8 +66,9 @@ struct election {
         heard_term;  /* highest one that others spoke of: adopted as soon as nothing is under way */
     uint64_t leader; /* 0 = unknown */
     uint64_t leader_us; /* when it was heard; while leading: when a quorum was */
-    uint64_t last_seq;  /* of questions to replicator and WAL writer */
-    uint64_t open_seq;  /* that is waited for; answers to older ones are ignored */
+    uint64_t gone_us;  /* since then its process seems to have ended; DEADLINE_NONE = it does not */
+    uint64_t last_seq; /* of questions to replicator and WAL writer */
+    uint64_t open_seq; /* that is waited for; answers to older ones are ignored */
     change_t change;
     ballot_t ballot;
     pre_vote_t pre_vote;
@@ -84,6 +85,8 @@ bool election_may_stand(const election_t *self);
 bool election_is_alone(const election_t *self); /* the only voter */
 /* The next time-out as follower, pre-candidate or candidate. */
 void election_schedule(election_t *self, uint64_t now_us);
+/* Is the leader's process held for ended? By GONE, if nothing was heard since for as long as GONE_HEARTBEATS. */
+bool election_leader_is_gone(const election_t *self, uint64_t now_us);
 /* ROLE to whom it concerns, if it is news. */
 void election_announce(election_t *self, role_t role, outbox_t *out);
 /* 0, or the node stops: the log holds a configuration that can't be read. */

@@ -10,7 +10,8 @@ static bool hears_leader(const election_t *self, uint64_t now_us)
 {
     bool leads_alone = self->phase.state == LEADING && election_is_alone(self);
     return leads_alone ||
-           (self->leader != 0 && now_us - self->leader_us < self->cfg.election_timeout_us);
+           (self->leader != 0 && now_us - self->leader_us < self->cfg.election_timeout_us &&
+            !election_leader_is_gone(self, now_us));
 }
 
 static bool changes_term(const election_t *self)

@@ -48,6 +48,11 @@ size_t links_guests(const links_t *self)
     return guests;
 }
 
+bool link_is_replaced(const peer_link_t *self, uint64_t incarnation)
+{
+    return self->is_active && self->incarnation != 0 && incarnation > self->incarnation;
+}
+
 bool link_admits(peer_link_t *self, uint64_t incarnation)
 {
     if (incarnation < self->incarnation && self->is_active) {

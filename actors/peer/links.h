@@ -32,6 +32,8 @@ peer_link_t *links_add(links_t *self, uint64_t id, const bytes_t *urls);
 void links_remove(links_t *self, peer_link_t *link);
 size_t links_guests(const links_t *self);
 
+/* Does a later process of the member speak than the one that is heard? Then that one has ended. */
+bool link_is_replaced(const peer_link_t *self, uint64_t incarnation);
 /* Notes which process of the member speaks. False = an earlier one than the one that is heard: what it
  * said was long on its way. A later process has a higher incarnation; if the clock that made it went
  * back, the member is heard again as soon as it counts as silent. */

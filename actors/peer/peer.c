@@ -395,6 +395,28 @@ static actor_id_t handler_of(peer_kind_t kind)
     return handlers[kind];
 }
 
+/* Whoever waits for it need not wait any longer. */
+static void tell_gone(peer_t *self, const peer_link_t *link, outbox_t *out)
+{
+    if (!outbox_room(out, ACTOR_ELECTION)) {
+        metrics_add(self->metrics, METRIC_PEER_DROPPED, 1);
+        return;
+    }
+    msg_t *msg = msg_new(MSG_GONE);
+    msg->u.gone.member = link->id;
+    outbox_put(out, ACTOR_ELECTION, &msg);
+}
+
+/* Who was heard just before has not fallen silent, as in a network that is cut: its machine has said that nobody
+ * has the connection any more. */
+static void on_closed(peer_t *self, uint64_t member, uint64_t now_us, outbox_t *out)
+{
+    const peer_link_t *link = links_find(&self->links, member);
+    if (link && link->is_active && now_us - link->heard_us < PINGS_LOST * self->ping_us) {
+        tell_gone(self, link, out);
+    }
+}
+
 static void dispatch(peer_t *self, peer_link_t *link, peer_msg_t **content_p, uint64_t now_us,
                      outbox_t *out)
 {
@@ -435,6 +457,7 @@ static void receive(peer_t *self, const peer_frame_t *frame, size_t bytes, uint6
         tell_removed(self, link, now_us, out);
         why = "the sender has been removed";
     }
+    bool replaces = !why && link_is_replaced(link, frame->header.incarnation);
     if (!why && !link_admits(link, frame->header.incarnation)) {
         why = "the sender has been restarted since";
     }
@@ -445,6 +468,9 @@ static void receive(peer_t *self, const peer_frame_t *frame, size_t bytes, uint6
     if (why) {
         refuse(self, frame, why, now_us, out);
         return;
+    }
+    if (replaces) {
+        tell_gone(self, link, out);
     }
     link->heard_us = now_us;
     peer_count(&link->metrics->received_bytes, bytes);
@@ -533,6 +559,7 @@ static void peer_step(void *context, const step_in_t *in, outbox_t *out)
         break;
     case MSG_PEER: on_send(self, &in->msg->u.peer, in->now_us, out); break;
     case MSG_FRAME: on_frame(self, &in->msg->u.frame, in->now_us, out); break;
+    case MSG_CLOSED: on_closed(self, in->msg->u.gone.member, in->now_us, out); break;
     case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to peer");
     }

@@ -2,8 +2,10 @@
  * One instance per node, owned by one thread.
  *
  * In:  PEERS (replicator: who belongs to the cluster), PUBLISHED (applier: who was up once), PEER (election,
- *      replicator, lease, keeper: to be sent), FRAME (network: what came in), STOP.
- * Out: PEER (to whom the kind belongs, messages/peer_msg.h), PEER_STATUS (gateway), LINK and FRAME (network).
+ *      replicator, lease, keeper: to be sent), FRAME (network: what came in), CLOSED (network: a connection
+ *      has ended, or none can be made), STOP.
+ * Out: PEER (to whom the kind belongs, messages/peer_msg.h), PEER_STATUS (gateway), GONE (election), LINK and
+ *      FRAME (network).
  *
  * What comes in is checked here, so that nobody behind it has to: cluster, receiver, membership, checksum.
  * Nothing is queued: a message that cannot be sent or passed on now is lost, and is said again.

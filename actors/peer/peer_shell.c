@@ -24,7 +24,10 @@ enum {
 typedef struct {
     uint64_t member;
     zsock_t *sockets[LANES]; /* NULL when its URLs lead nowhere */
-    unsigned attempts;       /* the next URL's turn */
+    void *monitor;           /* ZeroMQ tells of the first lane's connection; NULL with its socket */
+    int monitor_fd;
+    bool monitor_wet;  /* as router_wet */
+    unsigned attempts; /* the next URL's turn */
     peer_member_metrics_t *metrics;
 } dealers_t;
 
@@ -35,6 +38,9 @@ struct peer_shell {
         router_wet; /* the last look did not end with "nothing there": its descriptor tells nothing yet */
     dealers_t *dealers;
     size_t count, capacity;
+    struct pollfd *fds; /* RUNTIME_FDS, the router, each dealer's monitor */
+    size_t fds_capacity;
+    uint64_t monitors; /* made so far */
 };
 
 /* ---- sockets ---- */
@@ -121,8 +127,61 @@ static dealers_t *find_or_add(peer_shell_t *self, uint64_t member)
     return dealers;
 }
 
+static void complain(const peer_shell_t *self, uint64_t member, const char *what)
+{
+    char fields[64];
+    (void)snprintf(fields, sizeof fields, "\"remote-peer-id\":\"%llx\"",
+                   (unsigned long long)member);
+    self->cfg.log(self->cfg.log_context, LEVEL_WARN, ACTOR_PEER, what, fields);
+}
+
+/* The sender first: it would wait for a receiver that is gone. */
+static void unwatch_connection(dealers_t *dealers)
+{
+    if (dealers->sockets[LANE_CONSENSUS]) {
+        zmq_socket_monitor(zsock_resolve(dealers->sockets[LANE_CONSENSUS]), NULL, 0);
+    }
+    if (dealers->monitor) {
+        zmq_close(dealers->monitor);
+        dealers->monitor = NULL;
+    }
+}
+
+/* The address may be taken still: ZeroMQ closes the monitors of earlier sockets in its own time. */
+static int start_monitor(peer_shell_t *self, void *socket, char *address, size_t size)
+{
+    enum { TRIES = 100, EVENTS = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED };
+    int rc = -1;
+    for (int i = 0; rc < 0 && i < TRIES; i++) {
+        (void)snprintf(address, size, "inproc://peer-monitor-%llu",
+                       (unsigned long long)++self->monitors);
+        rc = zmq_socket_monitor(socket, address, EVENTS);
+    }
+    return rc;
+}
+
+/* Told of: the other side has closed the connection, and an attempt to make it has failed. Where there can be no
+ * monitor, an election only takes longer. */
+static void watch_connection(peer_shell_t *self, dealers_t *dealers)
+{
+    char address[64];
+    size_t size = sizeof dealers->monitor_fd;
+    void *socket = zsock_resolve(dealers->sockets[LANE_CONSENSUS]);
+    if (start_monitor(self, socket, address, sizeof address) == 0) {
+        dealers->monitor = zmq_socket(zsys_init(), ZMQ_PAIR);
+    }
+    if (dealers->monitor && zmq_connect(dealers->monitor, address) == 0 &&
+        zmq_getsockopt(dealers->monitor, ZMQ_FD, &dealers->monitor_fd, &size) == 0) {
+        dealers->monitor_wet = true;
+        return;
+    }
+    unwatch_connection(dealers);
+    complain(self, dealers->member, "the connection to a peer cannot be watched");
+}
+
 static void disconnect(dealers_t *dealers)
 {
+    unwatch_connection(dealers);
     for (int lane = 0; lane < LANES; lane++) {
         zsock_destroy(&dealers->sockets[lane]);
     }
@@ -145,15 +204,6 @@ static char *next_url(dealers_t *dealers, slice_t urls)
     return xasprintf("%.*s", (int)strnlen(url, left), url);
 }
 
-static void complain(const peer_shell_t *self, uint64_t member)
-{
-    char fields[64];
-    (void)snprintf(fields, sizeof fields, "\"remote-peer-id\":\"%llx\"",
-                   (unsigned long long)member);
-    self->cfg.log(self->cfg.log_context, LEVEL_WARN, ACTOR_PEER,
-                  "a peer URL leads nowhere: only http and unix can be connected to", fields);
-}
-
 static void connect_to(peer_shell_t *self, dealers_t *dealers, slice_t urls)
 {
     disconnect(dealers);
@@ -163,8 +213,11 @@ static void connect_to(peer_shell_t *self, dealers_t *dealers, slice_t urls)
         size_t place = (size_t)(dealers - self->dealers);
         dealers->sockets[lane] = new_dealer(self, place, endpoint);
     }
-    if (!dealers->sockets[LANE_CONSENSUS]) {
-        complain(self, dealers->member);
+    if (dealers->sockets[LANE_CONSENSUS]) {
+        watch_connection(self, dealers);
+    } else {
+        complain(self, dealers->member,
+                 "a peer URL leads nowhere: only http and unix can be connected to");
     }
     free(endpoint);
     free(url);
@@ -292,6 +345,41 @@ static void receive_burst(peer_shell_t *self, runtime_t *runtime, uint64_t now_u
     }
 }
 
+/* One event: its number and value, and the endpoint in a second part. False = nothing there. */
+static bool receive_event(dealers_t *dealers)
+{
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    bool there = zmq_msg_recv(&part, dealers->monitor, ZMQ_DONTWAIT) >= 0;
+    bool more = there && zmq_msg_more(&part);
+    while (more) {
+        more = zmq_msg_recv(&part, dealers->monitor, 0) >= 0 && zmq_msg_more(&part);
+    }
+    zmq_msg_close(&part);
+    return there;
+}
+
+/* However many there are of one member, they say one thing. */
+static void receive_events(peer_shell_t *self, runtime_t *runtime, uint64_t now_us)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        dealers_t *dealers = &self->dealers[i];
+        if (!dealers->monitor || !dealers->monitor_wet) {
+            continue;
+        }
+        dealers->monitor_wet = false;
+        bool closed = false;
+        while (receive_event(dealers)) {
+            closed = true;
+        }
+        if (closed) {
+            msg_t *msg = msg_new(MSG_CLOSED);
+            msg->u.gone.member = dealers->member;
+            runtime_deliver(runtime, now_us, &msg);
+        }
+    }
+}
+
 /* ---- the loop ---- */
 
 static int sleep_ms(uint64_t deadline_us)
@@ -305,23 +393,47 @@ static int sleep_ms(uint64_t deadline_us)
     return ms > SLEEP_MAX_MS ? SLEEP_MAX_MS : (int)ms;
 }
 
-static void sleep_until_wanted(peer_shell_t *self, runtime_t *runtime)
+static bool is_wet(const peer_shell_t *self)
 {
-    struct pollfd fds[RUNTIME_FDS + 1];
+    bool wet = self->router_wet;
+    for (size_t i = 0; i < self->count; i++) {
+        wet |= self->dealers[i].monitor && self->dealers[i].monitor_wet;
+    }
+    return wet;
+}
+
+/* What there is to wait for; returns how many. poll() skips a descriptor of -1. */
+static nfds_t list_descriptors(peer_shell_t *self, const runtime_t *runtime)
+{
+    size_t wanted = RUNTIME_FDS + 1 + self->count;
+    self->fds = xgrow(self->fds, &self->fds_capacity, wanted, sizeof *self->fds);
     int own[RUNTIME_FDS];
     runtime_fds(runtime, own);
     for (int i = 0; i < RUNTIME_FDS; i++) {
-        fds[i] = (struct pollfd){.fd = own[i], .events = POLLIN};
+        self->fds[i] = (struct pollfd){.fd = own[i], .events = POLLIN};
     }
-    fds[RUNTIME_FDS] = (struct pollfd){.fd = (int)zsock_fd(self->router), .events = POLLIN};
-    bool pending = self->router_wet || runtime_pending(runtime);
-    if (poll(fds, RUNTIME_FDS + 1, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
+    self->fds[RUNTIME_FDS] = (struct pollfd){.fd = (int)zsock_fd(self->router), .events = POLLIN};
+    for (size_t i = 0; i < self->count; i++) {
+        int fd = self->dealers[i].monitor ? self->dealers[i].monitor_fd : -1;
+        self->fds[RUNTIME_FDS + 1 + i] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    return wanted;
+}
+
+static void sleep_until_wanted(peer_shell_t *self, runtime_t *runtime)
+{
+    nfds_t count = list_descriptors(self, runtime);
+    bool pending = is_wet(self) || runtime_pending(runtime);
+    if (poll(self->fds, count, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
         return;
     }
-    if (fds[0].revents || fds[1].revents) {
+    if (self->fds[0].revents || self->fds[1].revents) {
         runtime_woken(runtime);
     }
-    self->router_wet |= fds[RUNTIME_FDS].revents != 0;
+    self->router_wet |= self->fds[RUNTIME_FDS].revents != 0;
+    for (size_t i = 0; i < self->count; i++) {
+        self->dealers[i].monitor_wet |= self->fds[RUNTIME_FDS + 1 + i].revents != 0;
+    }
 }
 
 void peer_shell_loop(runtime_t *runtime, void *shell)
@@ -330,6 +442,7 @@ void peer_shell_loop(runtime_t *runtime, void *shell)
     while (!runtime_ended(runtime)) {
         uint64_t now_us = clock_monotonic_us();
         receive_burst(self, runtime, now_us);
+        receive_events(self, runtime, now_us);
         if (runtime_turn(runtime, now_us) == 0) {
             sleep_until_wanted(self, runtime);
         }
@@ -347,6 +460,7 @@ void peer_shell_destroy(peer_shell_t **self_p)
         disconnect(&self->dealers[i]);
     }
     free(self->dealers);
+    free(self->fds);
     zsock_destroy(&self->router);
     free(self);
 }

@@ -45,6 +45,7 @@ enum {
 typedef struct {
     size_t members; /* 1, 3 or 5 at the beginning */
     bool pre_vote;
+    bool ends_are_seen; /* who ends, or seems to, is missed by the others at once: network_close */
     uint64_t catchup_entries; /* small: so that snapshots are needed */
     uint64_t flush_entries;
     uint64_t segment_bytes;
@@ -65,6 +66,7 @@ typedef enum {
     EVENT_TIMER,   /* a: actor */
     EVENT_DISK,    /* the write in flight is done */
     EVENT_FRAME,   /* p: bytes_t, a: sender's slot */
+    EVENT_CLOSED,  /* a: slot of the member whose connection is */
     EVENT_CLIENT,  /* a: client */
     EVENT_WATCHER, /* a: watcher */
     EVENT_ADMIN,
@@ -160,6 +162,8 @@ network_t *network_new(sim_t *sim);
 void network_destroy(network_t **self_p);
 /* From a member's peer actor. */
 void network_send(network_t *self, uint32_t from, uint64_t to_id, bytes_t **frame_p);
+/* The others see their connections to this member close; with or without reason. */
+void network_close(network_t *self, uint32_t slot);
 void network_cut(network_t *self, uint32_t from, uint32_t to, bool cut); /* one way */
 void network_heal(network_t *self);
 void network_shape(network_t *self, uint64_t delay_us, uint32_t loss, uint32_t duplicate,
@@ -271,7 +275,7 @@ void nemesis_heal(nemesis_t *self);
 /* clang-format off */
 #define SIM_COUNTS(X) \
     X(STEPS) X(ELECTIONS) X(COMMITTED) X(REQUESTS) X(UNKNOWN) X(READS) X(EVENTS) \
-    X(FRAMES) X(FRAMES_LOST) X(FRAMES_DUPLICATED) X(FRAMES_REORDERED) \
+    X(FRAMES) X(FRAMES_LOST) X(FRAMES_DUPLICATED) X(FRAMES_REORDERED) X(CONNECTIONS_CLOSED) \
     X(CRASHES) X(CRASHES_OF_ALL) X(POWER_CUTS) X(TORN_WRITES) X(LOST_WRITES) X(RESTARTS) X(PAUSES) \
     X(PARTITIONS) X(ONE_WAY_CUTS) X(DISK_STALLS) X(DISK_FAILURES) X(DISK_FULL) X(CLOCK_DRIFTS) \
     X(TRANSFERS) X(MEMBER_CHANGES) X(SNAPSHOTS) X(COMPACTIONS) X(LEASES_EXPIRED)

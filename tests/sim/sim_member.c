@@ -127,6 +127,7 @@ void member_crash(member_t *self, crash_t how)
     clients_member_gone(sim->clients, self);
     tear_write(self);
     forget_process(self);
+    network_close(sim->network, self->slot);
     fault_io_crash(self->disk, how);
     generations_memory_crash(self->generations, sim_below(sim, 1000000));
 }
@@ -570,6 +571,23 @@ static void end_write(member_t *self)
     }
 }
 
+static void network_tells(member_t *self, msg_t *msg)
+{
+    msg->from = PORT_NETWORK;
+    member_step(self, ACTOR_PEER, msg);
+    msg_free(&msg);
+    if (self->up) {
+        schedule_burst(self, ACTOR_PEER);
+    }
+}
+
+static void see_closed(member_t *self, uint32_t other)
+{
+    msg_t *msg = msg_new(MSG_CLOSED);
+    msg->u.gone.member = self->sim->members[other].id;
+    network_tells(self, msg);
+}
+
 void member_handle(member_t *self, occurrence_t *event)
 {
     actor_id_t id = (actor_id_t)event->a;
@@ -597,6 +615,7 @@ void member_handle(member_t *self, occurrence_t *event)
         member_receive_frame(self, (uint32_t)event->a, &frame);
         break;
     }
+    case EVENT_CLOSED: see_closed(self, (uint32_t)event->a); break;
     default: assert(!"an event for a member");
     }
 }
@@ -604,14 +623,9 @@ void member_handle(member_t *self, occurrence_t *event)
 void member_receive_frame(member_t *self, uint32_t from, bytes_t **frame_p)
 {
     msg_t *msg = msg_new(MSG_FRAME);
-    msg->from = PORT_NETWORK;
     msg->u.frame = (msg_frame_t){.member = self->sim->members[from].id, .frame = *frame_p};
     *frame_p = NULL;
-    member_step(self, ACTOR_PEER, msg);
-    msg_free(&msg);
-    if (self->up) {
-        schedule_burst(self, ACTOR_PEER);
-    }
+    network_tells(self, msg);
 }
 
 kv_t *member_kv(const member_t *self)

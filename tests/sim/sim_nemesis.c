@@ -207,6 +207,16 @@ static void partition(nemesis_t *self)
     harm_network_for(self, how_long_us(sim, 6000000));
 }
 
+/* Nobody has ended; it only looks like that to the others. */
+static void close_connections(nemesis_t *self)
+{
+    member_t *member = victim(self);
+    if (member) {
+        network_close(self->sim->network, member->slot);
+        sim_trace(self->sim, "m%u CONNECTIONS CLOSED", member->slot);
+    }
+}
+
 static void swizzle(nemesis_t *self)
 {
     sim_t *sim = self->sim;
@@ -277,7 +287,10 @@ static void strike(nemesis_t *self)
     case 12: drift(self); break;
     case 13:
     case 14: crash_writers(self); break;
-    default: break; /* quiet */
+    default: /* quiet, or nearly */
+        if (sim->options.ends_are_seen) {
+            close_connections(self);
+        }
     }
 }
 

@@ -65,6 +65,29 @@ void network_send(network_t *self, uint32_t from, uint64_t to_id, bytes_t **fram
     bytes_unref(&frame);
 }
 
+/* May overtake what the member has said before, or come several times, since attempts to connect again fail, too. */
+void network_close(network_t *self, uint32_t slot)
+{
+    enum { TIMES = 3, AGAIN_US = 300000 };
+    sim_t *sim = self->sim;
+    if (!sim->options.ends_are_seen) {
+        return;
+    }
+    for (uint32_t other = 0; other < SIM_MEMBERS_MAX; other++) {
+        bool apart = self->cut[slot][other] || self->cut[other][slot];
+        if (other == slot || !sim->members[other].up || apart || sim_chance(sim, 250)) {
+            continue;
+        }
+        sim->counts[COUNT_CONNECTIONS_CLOSED]++;
+        uint64_t delay_us = sim_below(sim, self->delay_us);
+        for (uint64_t times = 1 + sim_below(sim, TIMES); times > 0; times--) {
+            sim_schedule(sim, delay_us,
+                         (occurrence_t){.kind = EVENT_CLOSED, .slot = other, .a = slot});
+            delay_us += sim_below(sim, AGAIN_US);
+        }
+    }
+}
+
 void network_cut(network_t *self, uint32_t from, uint32_t to, bool cut)
 {
     self->cut[from][to] = cut;

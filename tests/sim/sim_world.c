@@ -217,6 +217,7 @@ static sim_options_t draw_options(sim_t *self)
     return (sim_options_t){
         .members = sizes[sim_below(self, 8)],
         .pre_vote = sim_below(self, 4) != 0,
+        .ends_are_seen = self->seed % 2 != 0,
         .catchup_entries = sim_below(self, 2) ? 5 + sim_below(self, 20) : 1000,
         .flush_entries = 1 + sim_below(self, 40),
         .segment_bytes = segments[sim_below(self, 3)],

@@ -163,6 +163,13 @@ void et_tell(et_rig_t *rig, msg_kind_t kind, uint64_t term, uint64_t member)
     core_test_send(&rig->core, ACTOR_REPLICATOR, &msg);
 }
 
+void et_tell_gone(et_rig_t *rig, uint64_t member)
+{
+    msg_t *msg = msg_new(MSG_GONE);
+    msg->u.gone.member = member;
+    core_test_send(&rig->core, ACTOR_PEER, &msg);
+}
+
 void et_tell_members(et_rig_t *rig, bytes_t *members)
 {
     bytes_unref(&rig->members);

@@ -46,6 +46,7 @@ void et_change_term(et_rig_t *rig, uint64_t term, uint64_t vote);
 
 /* ---- what goes in ---- */
 void et_tell(et_rig_t *rig, msg_kind_t kind, uint64_t term, uint64_t member);
+void et_tell_gone(et_rig_t *rig, uint64_t member);
 void et_tell_members(et_rig_t *rig, bytes_t *members);
 void et_tell_disk(et_rig_t *rig, msg_kind_t kind);
 void et_send_peer(et_rig_t *rig, uint64_t member, peer_msg_t *content);

@@ -157,7 +157,7 @@ def check_purity(build):
 def check_messages(root):
     kinds = set(re.findall(r"X\((\w+)\)", (root / "messages/kinds.h").read_text())) - {"kind"}
     wired = set(re.findall(r"MSG_(\w+)", (root / "actors/wiring.c").read_text()))
-    runtime = {"CREDIT", "STOP", "DISK_WRITE", "DISK_DONE", "LINK", "FRAME"}
+    runtime = {"CREDIT", "STOP", "DISK_WRITE", "DISK_DONE", "LINK", "FRAME", "CLOSED"}
     for kind in sorted(kinds - wired - runtime):
         complain(f"messages/kinds.h: {kind} has no edge in actors/wiring.c")
     for kind in sorted(wired - kinds):

@@ -242,6 +242,94 @@ static void the_first_time_out_may_be_shorter_but_spares_a_leader_that_is_there(
     }
 }
 
+/* ---- a leader that is gone ---- */
+
+static void a_leader_whose_process_has_ended_is_not_waited_for(void **state)
+{
+    (void)state;
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        election_cfg_t cfg = {.pre_vote = true, .seed = seed};
+        et_rig_t rig = et_rig_with(MEMBERS(1, 2, 3), &cfg);
+        et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+        et_tell_gone(&rig, 2);
+        uint64_t deadline_us = et_deadline(&rig);
+        uint64_t wait_us = deadline_us - rig.core.now_us;
+        assert_in_range(wait_us, 2 * HEARTBEAT, 2 * HEARTBEAT + TIMEOUT / 2);
+        least = wait_us < least ? wait_us : least;
+        most = wait_us > most ? wait_us : most;
+        rig.core.now_us += HEARTBEAT;
+        et_tell_gone(&rig, 2); /* again: that postpones nothing */
+        assert_int_equal(et_deadline(&rig), deadline_us);
+        et_wake_at(&rig, deadline_us);
+        et_answer_query(&rig);
+        et_expect_peer(&rig, 2, PEER_REQ_PREVOTE, 5); /* and no FENCE: the hint may be wrong */
+        et_rig_end(&rig);
+    }
+    assert_true(most - least > TIMEOUT / 4); /* not all at once */
+}
+
+static void a_leader_that_is_heard_after_all_is_not_gone(void **state)
+{
+    (void)state;
+    et_rig_t rig = et_rig_of(MEMBERS(1, 2, 3));
+    et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+    et_tell_gone(&rig, 2);
+    rig.core.now_us += HEARTBEAT;
+    et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+    assert_in_range(et_deadline(&rig) - rig.core.now_us, TIMEOUT, 2 * TIMEOUT);
+    rig.core.now_us += 2 * HEARTBEAT;
+    et_request(&rig, PEER_REQ_PREVOTE, 3, 5, 0);
+    et_expect_nothing(&rig);
+    et_tell_gone(&rig, 2); /* now it is */
+    assert_in_range(et_deadline(&rig) - rig.core.now_us, 2 * HEARTBEAT,
+                    2 * HEARTBEAT + TIMEOUT / 2);
+    et_rig_end(&rig);
+}
+
+static void only_the_leader_s_end_counts_and_only_with_pre_votes(void **state)
+{
+    (void)state;
+    et_rig_t rig = et_rig_of(MEMBERS(1, 2, 3));
+    et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+    uint64_t deadline_us = et_deadline(&rig);
+    et_tell_gone(&rig, 3);
+    assert_int_equal(et_deadline(&rig), deadline_us);
+    et_rig_end(&rig);
+    election_cfg_t cfg = {.pre_vote = false}; /* who is wrong would depose a leader */
+    rig = et_rig_with(MEMBERS(1, 2, 3), &cfg);
+    et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+    deadline_us = et_deadline(&rig);
+    et_tell_gone(&rig, 2);
+    assert_int_equal(et_deadline(&rig), deadline_us);
+    et_rig_end(&rig);
+}
+
+/* One member that is wrong does not help another to depose the leader: it hears it within the time. */
+static void who_holds_the_leader_for_gone_votes_when_it_would_have_heard_it(void **state)
+{
+    (void)state;
+    et_rig_t rig = et_rig_of(MEMBERS(1, 2, 3));
+    et_tell(&rig, MSG_LEADER_SEEN, 4, 2);
+    et_tell_gone(&rig, 2);
+    rig.core.now_us += 2 * HEARTBEAT - 1;
+    et_request(&rig, PEER_REQ_PREVOTE, 3, 5, 0);
+    et_expect_nothing(&rig);
+    rig.core.now_us += 1;
+    et_request(&rig, PEER_REQ_PREVOTE, 3, 5, 0);
+    et_answer_query(&rig);
+    assert_true(et_expect_peer(&rig, 3, PEER_PREVOTE, 5).u.vote.granted);
+    et_request(&rig, PEER_REQ_VOTE, 3, 5, 0);
+    et_change_term(&rig, 5, 3);
+    assert_true(et_expect_peer(&rig, 3, PEER_VOTE, 5).u.vote.granted);
+    /* The new leader is another one. */
+    et_tell(&rig, MSG_LEADER_SEEN, 5, 3);
+    et_request(&rig, PEER_REQ_PREVOTE, 2, 6, 0);
+    et_expect_nothing(&rig);
+    et_rig_end(&rig);
+}
+
 /* ---- votes for others ---- */
 
 static void a_vote_leaves_only_when_it_is_durable(void **state)
@@ -482,6 +570,10 @@ int main(void)
         cmocka_unit_test(a_refusal_of_a_higher_term_is_adopted),
         cmocka_unit_test(time_outs_are_random_and_at_least_an_election_timeout),
         cmocka_unit_test(the_first_time_out_may_be_shorter_but_spares_a_leader_that_is_there),
+        cmocka_unit_test(a_leader_whose_process_has_ended_is_not_waited_for),
+        cmocka_unit_test(a_leader_that_is_heard_after_all_is_not_gone),
+        cmocka_unit_test(only_the_leader_s_end_counts_and_only_with_pre_votes),
+        cmocka_unit_test(who_holds_the_leader_for_gone_votes_when_it_would_have_heard_it),
         cmocka_unit_test(a_vote_leaves_only_when_it_is_durable),
         cmocka_unit_test(a_worse_log_gets_no_vote_but_its_term_is_adopted),
         cmocka_unit_test(a_later_last_term_beats_a_longer_log),

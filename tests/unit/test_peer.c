@@ -548,6 +548,69 @@ static void a_silent_member_gets_an_append_now_and_then(void **state)
     core_test_end(&test);
 }
 
+/* ---- who is gone ---- */
+
+static void closed(core_test_t *test, uint64_t member)
+{
+    msg_t *msg = msg_new(MSG_CLOSED);
+    msg->u.gone.member = member;
+    core_test_send(test, PORT_NETWORK, &msg);
+}
+
+static void expect_gone(core_test_t *test, uint64_t member)
+{
+    msg_t *msg = core_test_expect(test, ACTOR_ELECTION, MSG_GONE);
+    assert_int_equal(msg->u.gone.member, member);
+    msg_free(&msg);
+}
+
+static void who_was_just_heard_and_closes_the_connection_is_gone(void **state)
+{
+    (void)state;
+    core_test_t test = start("123");
+    core_test_flush(&test);
+    skip_all(&test);
+    closed(&test, 2); /* not there yet */
+    closed(&test, 9); /* nobody */
+    core_test_expect_nothing(&test);
+    say(&test, 2, 20, PEER_HB_ACK);
+    skip_all(&test);
+    test.now_us += 3 * 250000 - 1;
+    closed(&test, 2);
+    expect_gone(&test, 2);
+    closed(&test, 2); /* the next attempt */
+    expect_gone(&test, 2);
+    core_test_expect_nothing(&test);
+    test.now_us += 1; /* silent: that may be the network */
+    closed(&test, 2);
+    core_test_expect_nothing(&test);
+    core_test_end(&test);
+}
+
+static void a_later_process_says_that_the_one_before_is_gone(void **state)
+{
+    (void)state;
+    core_test_t test = start("12");
+    core_test_flush(&test);
+    skip_all(&test);
+    say(&test, 2, 20, PEER_HB_ACK);
+    skip_all(&test);
+    say(&test, 2, 21, PEER_HB_ACK);
+    expect_gone(&test, 2);
+    skip_all(&test);
+    say(&test, 2, 21, PEER_PING);
+    skip_frame(&test, 2, PEER_PONG);
+    core_test_expect_nothing(&test);
+    test.now_us += TIMEOUT; /* it is silent: nobody waits for it any more */
+    core_test_flush(&test);
+    skip_all(&test);
+    say(&test, 2, 22, PEER_PING);
+    expect_status(&test, 2, true);
+    skip_frame(&test, 2, PEER_PONG);
+    core_test_expect_nothing(&test);
+    core_test_end(&test);
+}
+
 /* ---- who does not know whom ---- */
 
 /* The log of a member that was away may not know the leader yet. */
@@ -743,6 +806,8 @@ int main(void)
         cmocka_unit_test(a_silent_member_may_come_back_with_an_earlier_clock),
         cmocka_unit_test(a_silent_member_is_reported_and_linked_afresh),
         cmocka_unit_test(a_silent_member_gets_an_append_now_and_then),
+        cmocka_unit_test(who_was_just_heard_and_closes_the_connection_is_gone),
+        cmocka_unit_test(a_later_process_says_that_the_one_before_is_gone),
         cmocka_unit_test(a_guest_says_where_it_listens_and_may_speak),
         cmocka_unit_test(guests_are_few),
         cmocka_unit_test(a_removed_member_is_told),

@@ -444,6 +444,24 @@ static void a_member_that_comes_back_is_found_again(void **state)
     end(rig);
 }
 
+static void a_member_that_ends_is_missed_at_once(void **state)
+{
+    (void)state;
+    rig_t *rig = start(NULL);
+    peer_msg_t *msg = NULL;
+    other_receives(rig, PEER_PING, &msg); /* now it is connected */
+    peer_msg_free(&msg);
+    msg = peer_msg_new(PEER_VOTE, 1);
+    other_says(rig->dealer, msg);
+    peer_msg_free(&msg);
+    assert_int_equal(wait_for(rig->election)->kind, MSG_PEER);
+    zsock_destroy(&rig->router);
+    const msg_t *gone = wait_for(rig->election);
+    assert_int_equal(gone->kind, MSG_GONE);
+    assert_int_equal(gone->u.gone.member, OTHER);
+    end(rig);
+}
+
 static void a_socket_file_will_do(void **state)
 {
     (void)state;
@@ -584,6 +602,7 @@ int main(void)
         cmocka_unit_test(what_is_no_frame_goes_nowhere),
         cmocka_unit_test(what_is_too_large_is_not_even_received),
         cmocka_unit_test(a_member_that_comes_back_is_found_again),
+        cmocka_unit_test(a_member_that_ends_is_missed_at_once),
         cmocka_unit_test(a_socket_file_will_do),
         cmocka_unit_test(urls_are_endpoints),
         cmocka_unit_test(names_stand_for_what_this_member_listens_on),
