@@ -30,8 +30,10 @@ GROUPS = {
     "network": fault_network.PARTS,  # the last: it moves this process into a namespace
 }
 WHY_NOT = dict([(part, fault_network.why_not) for part in fault_network.PARTS.values()] +
-               [(part, fault_disks.why_not) for part in fault_disks.PARTS.values()])
+               [(part, fault_disks.why_not) for part in fault_disks.PARTS.values()] +
+               [(fault_disks.part_slow, fault_disks.why_not_slow)])
 PARTS = {name: part for group in GROUPS.values() for name, part in group.items()}
+BRIEF = {"brief": fault_processes.part_brief}  # only when asked for: `kill` has it all, too
 
 
 def wanted(options):
@@ -39,12 +41,12 @@ def wanted(options):
     names = set()
     for name in options.part or GROUPS:
         names |= set(GROUPS.get(name, [name]))
-    return {name: part for name, part in PARTS.items() if name in names}
+    return {name: part for name, part in (PARTS | BRIEF).items() if name in names}
 
 
 def main():
     parser = support.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=list(GROUPS) + list(PARTS), action="append",
+    parser.add_argument("--part", choices=list(GROUPS) + list(PARTS | BRIEF), action="append",
                         help="a part or a group of parts (default: all)")
     parser.add_argument("--rounds", type=int, default=1, help="how often each fault")
     parser.add_argument("--seed", type=int, default=int(time.time()))

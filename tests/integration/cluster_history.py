@@ -272,6 +272,9 @@ class Traffic(ClusterLoad):
         until("a write is acknowledged", lambda: any(p.first_after(moment) for p in probers))
         return min(p.first_after(moment) for p in probers if p.first_after(moment))
 
+    def quickest(self, since):
+        """What the quickest of the writes took that began after the moment and are acknowledged."""
+        return min(end - begin for writer in self.writers for begin, end in list(writer.times.values()) if begin > since)
 
     def longest_gap(self, member, since):
         """The longest time without an acknowledgement since then; through this member, or through any."""

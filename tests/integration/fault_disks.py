@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.request
 
 import power_cut
 import support
@@ -16,6 +17,7 @@ FULL_MEGABYTES = 400
 ROOM_BYTES = 4 << 20
 END_S = 60  # until a member whose disk is full has ended
 SLOW_IOPS = 10
+SLOW_SYNC_S, STILL_SYNC_S = 0.064, 1.024  # a sync took at least that long; bounds of buckets of its histogram
 BIG_VALUES = (10000, 15000)  # three in a Txn fit into what etcd takes at once from fastgrpc
 STATE_WRITES = 2000  # with big values: what a snapshot has to carry
 SNAPSHOT_S = 1.5  # a member that serves and gets no snapshot for that long needs none
@@ -150,6 +152,25 @@ class Throttle:
         os.rmdir(self.path)
 
 
+def why_not_slow():
+    return why_not() or Throttle.why_not()
+
+
+class Syncs:
+    """How long a member's log has waited for its disk so far, from its metrics."""
+
+    NAME = "etcd_disk_wal_fsync_duration_seconds"
+
+    def __init__(self, server):
+        with urllib.request.urlopen(server.url + "/metrics", timeout=20) as page:
+            lines = [line.split() for line in page.read().decode().splitlines() if line.startswith(self.NAME)]
+        self.values = {line[0]: float(line[1]) for line in lines}
+
+    def slower(self, seconds):
+        """How many took longer; the bound of a bucket."""
+        return self.values[self.NAME + "_count"] - self.values['%s_bucket{le="%g"}' % (self.NAME, seconds)]
+
+
 def device_of(image):
     """major:minor of the loop device."""
     return subprocess.run(["losetup", "-n", "-O", "MAJ:MIN", "-j", image], check=True, stdout=subprocess.PIPE,
@@ -158,9 +179,6 @@ def device_of(image):
 
 def part_slow(options, directory):
     """The leader's disk becomes slow, and then so slow that nothing is written any more: the others go on."""
-    if Throttle.why_not():
-        support.count("cluster faults: slow: SKIPPED: " + Throttle.why_not())
-        return
     own_mounts()
     disk = power_cut.Disk(directory, "ext4")
     disk.mount()
@@ -177,10 +195,11 @@ def part_slow(options, directory):
         with World(options, directory, make=make) as world:
             victim = world.servers()[0]
             for _ in range(options.rounds):
-                for limit in ({"iops": SLOW_IOPS}, {"bps": 1}):
+                for limit, sync_s in (({"iops": SLOW_IOPS}, SLOW_SYNC_S), ({"bps": 1}, STILL_SYNC_S)):
                     world.lead(victim)
                     with world.traffic(probes=True) as traffic:
                         traffic.progress(traffic.by_member, 10)
+                        before = Syncs(victim)
                         moment = time.monotonic()
                         throttle.limit(**limit)
                         try:
@@ -190,6 +209,8 @@ def part_slow(options, directory):
                             throttle.limit()
                         gaps.append(traffic.longest_gap(None, moment))
                         traffic.progress(traffic.by_member)
+                        if Syncs(victim).slower(sync_s) == before.slower(sync_s):
+                            support.fail("with %s no sync took longer than %g s" % (limit, sync_s))
                     world.verify(traffic)
             world.report("slow disk of the leader %d times" % len(gaps))
         support.count("cluster faults: slow disk of the leader: longest time without a write: %s" % ", ".join(
@@ -221,10 +242,9 @@ class Disks:
         self.disks[server] = disk
         return server
 
-    def cut(self, *servers):
+    def cut(self, world, *servers):
         """All at once, as far as that goes."""
-        for server in servers:
-            server.kill()
+        world.kill(*servers)
         for server in servers:
             self.disks[server].cut()
 
@@ -244,7 +264,7 @@ def part_power(options, directory):
                         traffic.progress(traffic.by_member)
                         pause(options.rng.random() * 0.2)
                         servers = victims()
-                        disks.cut(*servers)
+                        disks.cut(world, *servers)
                         world.restart(*servers)
                         traffic.progress(traffic.by_member)
                     world.verify(traffic)
@@ -303,7 +323,7 @@ def part_snapshot(options, directory):
             for number in range(2 * options.rounds):
                 victim = world.follower()
                 with world.traffic(world.servers(victim)) as traffic:
-                    victim.kill()
+                    world.kill(victim)
                     enlarge(world, world.leader(world.servers(victim)))
                     pause(ELECTION_S)  # quorald gives up its log once a second at most
                     traffic.progress(traffic.by_member, 100)
@@ -311,16 +331,14 @@ def part_snapshot(options, directory):
                         if not receives(victim):
                             break
                         pause(moment)
-                        disks.cut(victim)
+                        disks.cut(world, victim)
                         cuts += 1
                     if victim.process is None:
                         victim.start(wait=False)
                     until("%s serves" % victim.label, world.members[victim].serves)
                 with world.traffic() as after:
                     after.progress(after.by_member)
-                world.observer.add(traffic)
-                world.agreement.writers += traffic.writers
-                world.verify(after)
+                world.verify(after, traffic)
             if cuts < 2 * options.rounds:
                 support.fail("only %d cuts fell into the receipt of a snapshot" % cuts)
             world.report("power cut while a snapshot comes %d times" % cuts)

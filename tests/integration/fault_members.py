@@ -90,7 +90,7 @@ def part_replace(options, directory):
                 victim = world.leader() if number % 2 else world.follower()
                 through = next(s for s in world.servers(victim))
                 old = world.members[victim].status().header.member_id
-                victim.kill()
+                world.kill(victim)
                 shutil.rmtree(victim.data_dir)
                 change.remove(through, old, victim.label)
                 world.farewell(victim)
@@ -99,9 +99,7 @@ def part_replace(options, directory):
                 traffic.progress(world.of(world.servers(victim)))
             with world.traffic() as after:
                 after.progress(after.by_member)
-            world.observer.add(traffic)
-            world.agreement.writers += traffic.writers
-            world.verify(after)
+            world.verify(after, traffic)
         world.report("a member replaced %d times" % (2 * options.rounds))
 
 

@@ -32,11 +32,12 @@ class Net:
         netns.cut([s.node for s in some], [s.node for s in others])
 
     def heal(self):
-        self.lost += sum(server.node.heal() for server in self.world.servers())
+        lost = sum(server.node.heal() for server in self.world.servers())
+        if not lost:
+            support.fail("no packet was lost")
+        self.lost += lost
 
     def report(self, title):
-        if not self.lost:
-            support.fail("no packet was lost")
         self.world.report("%s, %d packets lost" % (title, self.lost))
 
 
@@ -119,7 +120,7 @@ def part_loss(options, directory):
                     server.node.refuse(*[s.node for s in world.servers(server)], share=0.05)
                 traffic.progress(traffic.by_member, 60)
                 leader = world.leader()
-                leader.kill()
+                world.kill(leader)
                 traffic.progress(world.of(world.servers(leader)))
                 world.restart(leader)
                 traffic.progress(traffic.by_member)
@@ -143,9 +144,13 @@ def part_storm(options, directory):
                     pause(rng.random() * 0.5)
                 nodes = [s.node for s in world.servers()]
                 rng.shuffle(nodes)
+                lost = 0
                 for node in nodes:
-                    net.lost += node.heal()
+                    lost += node.heal()
                     pause(rng.random() * 0.5)
+                if not lost:
+                    support.fail("no packet was lost")
+                net.lost += lost
                 traffic.progress(traffic.by_member)
         world.verify(traffic)
         net.report("storm of %d cuts in a cluster of five, %d times" % (STEPS, options.rounds))

@@ -1,5 +1,6 @@
 """A cluster under load and under observation, for the parts of cluster_faults.py."""
 
+import signal
 import statistics
 import time
 
@@ -108,6 +109,20 @@ class World:
 
     # ---- what is done to them ----
 
+    def kill(self, *servers):
+        """kill -9 of all of them at once; a process that has ended before was no kill."""
+        for server in servers:
+            server.process.send_signal(signal.SIGKILL)
+        for server in servers:
+            code = server.kill()
+            if code != -signal.SIGKILL:
+                support.fail("%s had ended with %d before it was killed:\n%s" % (server.label, code, server.tail()))
+
+    def freeze(self, server):
+        """SIGSTOP."""
+        server.process.send_signal(signal.SIGSTOP)
+        until("%s stands still" % server.label, lambda: process_state(server) == "T")
+
     def restart(self, *servers):
         for server in servers:
             server.start(wait=False)
@@ -121,18 +136,38 @@ class World:
         return Traffic(self.of(servers or self.members), "L%d" % self.loads,
                        self.options.rng.randrange(2 ** 32), probes)
 
-    def verify(self, traffic):
+    def book(self, traffic):
+        """What an ended load has written and read is part of the history from now on. A fault without a load shows
+        nothing."""
+        for member, writer in traffic.by_member.items():
+            if not writer.acked:
+                support.fail("no write through %s was acknowledged" % member.name)
+        for reader in traffic.readers:
+            if not any(r.linearizable for r in reader.reads):
+                support.fail("nothing was read through %s" % reader.member.name)
+        self.observer.add(traffic)
+
+    def verify(self, traffic, *earlier):
         """Everything that must hold when the load has ended and nothing is broken any more."""
+        for each in earlier:
+            self.book(each)
+            self.agreement.writers += each.writers
         for server in self.members:
             if not server.alive():
                 support.fail("%s has ended:\n%s" % (server.label, server.tail()))
-        self.observer.add(traffic)
+        self.book(traffic)
         self.agreement.check(traffic)
         self.observer.check(max(ledger.base for ledger in self.agreement.ledgers.values()))
 
     def report(self, title):
         support.count("cluster faults: %s; nothing acknowledged lost, all members equal: %s" % (
             title, self.observer.summary()))
+
+
+def process_state(server):
+    """As in /proc: R, S, D, T, …"""
+    with open("/proc/%d/stat" % server.process.pid, encoding="ascii", errors="replace") as f:
+        return f.read().rpartition(")")[2].split()[0]
 
 
 def spread(times):

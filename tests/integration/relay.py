@@ -3,7 +3,8 @@
 
     relay.py PORT=HOST:PORT [PORT=HOST:PORT ...]
 
-Each line on its standard input is a delay in seconds, for what comes from then on. It ends with its standard input.
+Each line on its standard input is a delay in seconds, for what comes from then on, which "delayed" confirms. It ends with
+its standard input.
 """
 
 import asyncio
@@ -81,6 +82,7 @@ class Relay:
             if not line:
                 return
             self.delay = float(line)
+            print("delayed", flush=True)
 
 
 class RelayedServer(support.Server):
@@ -108,6 +110,8 @@ class Process:
     def delay(self, seconds):
         self.process.stdin.write("%g\n" % seconds)
         self.process.stdin.flush()
+        if self.process.stdout.readline() != "delayed\n":
+            support.fail("the relay has ended")
 
     def stop(self):
         self.process.stdin.close()
