@@ -5,7 +5,8 @@
 
 The data directory is on a small tmpfs, together with a file of ballast that leaves little room. Each round writes until
 the server ends, checks its last words, frees the ballast, starts again and compares everything that was acknowledged.
-Needs root.
+In a last round the log alone (--wal-dir) is on a file system that holds one segment and a part of the next: writes go on
+until that segment is full. Needs root.
 """
 
 import os
@@ -17,6 +18,8 @@ import time
 import support
 from load import Ledger, Load
 
+SEGMENT = 16 << 20  # of the log
+WARNING = "no room on the disk for the next segment"
 WORDS = ("no space left on device", "disk full", "disk is full", "enospc")
 
 
@@ -55,6 +58,45 @@ def one_round(server, ledger, number, patience, ballast):
     return load.acked(), code, words[-1]
 
 
+def segment_alone(directory, binary):
+    """A log whose disk has room for one segment only. Returns what was compared."""
+    mount_point = os.path.join(directory, "wal")
+    os.mkdir(mount_point)
+    size = SEGMENT + (SEGMENT >> 2)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "tmpfs", mount_point], check=True)
+    server = support.Server(binary, os.path.join(directory, "data"), extra=["--wal-dir=" + mount_point + "/log"])
+    server.log_path = os.path.join(directory, "wal.log")
+    ledger = Ledger()
+    try:
+        server.start()
+        load = Load(server.client_port, "w", 1, value_bytes=(4000, 16000)).start()
+        end = time.monotonic() + 60
+        while server.alive() and load.running() and time.monotonic() < end:
+            time.sleep(0.02)
+        load.stop()
+        load.join()
+        if server.alive():
+            support.fail("the server still runs when its log's disk is full:\n%s" % server.tail())
+        log = server.log_since_start().decode("utf-8", "replace")
+        code = server.process.returncode
+        server.process = None
+        if code == 0 or "filling the next log segment" not in log or WARNING not in log:
+            support.fail("ended with %d, without a warning first or without naming the segment:\n%s" % (
+                code, server.tail()))
+        # The warning comes in the second half of the segment; all of the rest was used.
+        with open(os.path.join(mount_point, "log", "0000000000000001.wal"), "rb") as f:
+            used = len(f.read().rstrip(b"\0"))
+        if used < SEGMENT - SEGMENT // 8:
+            support.fail("ended with %d bytes of its segment unused" % (SEGMENT - used))
+        server.start(timeout=60)  # what is there can be read and is the ledger's
+        ledger.check(server.target, load)
+        print("the log alone: %d writes acknowledged, %d bytes of the segment unused" % (load.acked(), SEGMENT - used))
+        return ledger.checked
+    finally:
+        server.stop()
+        subprocess.run(["umount", mount_point], check=False)
+
+
 def main():
     parser = support.arguments(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -91,11 +133,12 @@ def main():
                 support.fail("round %d hardly wrote anything: no test of a disk that fills up" % number)
             checked += ledger.checked
             server.stop()
+        checked += segment_alone(directory, options.server)
     finally:
         server.stop()
         subprocess.run(["umount", mount_point], check=False)
     shutil.rmtree(directory)
-    support.count("full disk: %d times, all %d acknowledged writes there afterwards" % (options.rounds, checked))
+    support.count("full disk: %d times, all %d acknowledged writes there afterwards" % (options.rounds + 1, checked))
     sys.exit(0)
 
 
