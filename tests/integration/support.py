@@ -7,9 +7,11 @@ itself; the reference comes from tests/reference/build.
 
 import argparse
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -77,17 +79,39 @@ def load_messages():
     return rpc_pb2, kv_pb2
 
 
+# Not the ports that the kernel hands out itself, to connections and to who asks for any: between choosing one of those and
+# listening on it somebody else may get it. Nor those of the Procfile.
+PORTS = range(13000, 22000)
+_port_locks = []
+
+
+def _take_port(port, directory):
+    """A lock on the port, which goes with this process; None if it is another's."""
+    lock = os.open(os.path.join(directory, str(port)), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens on now."""
-    socks = []
-    for _ in range(count):
-        s = socket.socket()
-        s.bind(("127.0.0.1", 0))
-        socks.append(s)
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on, and no other test will, as long as this process lives."""
+    directory = os.path.join(tempfile.gettempdir(), "quoral-ports-%d" % os.getuid())
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    ports = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        lock = _take_port(port, directory)
+        if lock is not None:
+            _port_locks.append(lock)
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    fail("all ports from %d to %d are taken" % (PORTS[0], PORTS[-1]))
 
 
 def scratch(prefix, in_memory=False):
