@@ -44,6 +44,7 @@ struct node {
     shared_t *store; /* until the applier has it */
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
+    snapshot_metrics_t snapshot_metrics;
     peer_shell_t *peer_shell;
     runtime_t *actors[ACTOR_COUNT];
     calls_t *calls;
@@ -228,7 +229,8 @@ static void add_helpers(node_t *self)
     watch_cfg_t watch_cfg = {.progress_notify_us = self->options->progress_notify_us,
                              .stream_bytes_max = LIMIT_STREAM_BYTES,
                              .total_bytes_max = LIMIT_WATCH_UNSENT_BYTES};
-    keeper_cfg_t keeper_cfg = {.generations = self->generations};
+    keeper_cfg_t keeper_cfg = {.generations = self->generations,
+                               .by_member = &self->snapshot_metrics};
     wal_writer_t *writer = wal_writer_new(&self->recovered, LIMIT_WAL_SEGMENT_BYTES);
     add_actor(self, (runtime_cfg_t){.id = ACTOR_WAL_WRITER,
                                     .ops = &wal_writer_ops,
@@ -409,6 +411,7 @@ static char *add_gateway(node_t *self)
                     self->recovered.identity.member_id, options->enable_pprof);
     self->pages.metrics.extensive = options->metrics_extensive;
     self->pages.metrics.peers = &self->peer_metrics;
+    self->pages.metrics.snapshots = &self->snapshot_metrics;
     gateway_cfg_t cfg = {
         .http1_new = http1_conn_new,
         .pages = &self->pages.pages,

@@ -46,6 +46,7 @@ void install_snapshot(applier_t *self, msg_snap_t *snap, outbox_t *out)
         replace_store(self, snap, &mvcc);
         self->installed = *snap;
         self->installed.configuration = NULL; /* goes with the message */
+        metrics_set(self->metrics, METRIC_SNAPSHOT_APPLYING, 1);
         restore_deinit(&self->restore);
         compaction_restored(self, out);
     }
@@ -63,5 +64,6 @@ void install_finish(applier_t *self, outbox_t *out)
     self->reported = self->installed.index;
     self->unreported_bytes = 0;
     self->installed = (msg_snap_t){0};
+    metrics_set(self->metrics, METRIC_SNAPSHOT_APPLYING, 0);
     outbox_put(out, ACTOR_REPLICATOR, &msg);
 }

@@ -32,6 +32,7 @@
     X(PEER_NONSENSE,       COUNTER, "quoral_peer_nonsense_total", "", "Messages of other members dropped because no correct member sends them.") \
     X(READ_INDEXES_SLOW,   COUNTER, "etcd_server_slow_read_indexes_total", "", "Read indexes that reads have timed out on, or that came when nobody waited any more.") \
     X(SLOW_APPLY,          COUNTER, "etcd_server_slow_apply_total", "", "The total number of slow apply requests: turns of the applier over --warning-apply-duration.") \
+    X(SNAPSHOT_APPLYING,   GAUGE,   "etcd_server_snapshot_apply_in_progress_total", "", "1 if the server is applying the incoming snapshot. 0 if none.") \
     X(WAL_BYTES,           GAUGE,   "etcd_disk_wal_write_bytes_total", "", "Total number of bytes written in WAL.") \
     X(DB_SIZE,             GAUGE,   "etcd_mvcc_db_total_size_in_bytes", "", "Total size of the underlying database physically allocated in bytes.") \
     X(DB_SIZE_IN_USE,      GAUGE,   "etcd_mvcc_db_total_size_in_use_in_bytes", "", "Total size of the underlying database logically in use in bytes. LevelDB has no free pages: the same.") \
@@ -118,6 +119,9 @@
     X(WAL_FSYNC,  "etcd_disk_wal_fsync_duration_seconds", "", "The latency distributions of fsync called by WAL.", MICROS, 1000, 14) \
     X(WAL_WRITE,  "etcd_disk_wal_write_duration_seconds", "", "The latency distributions of write called by WAL.", MICROS, 1000, 14) \
     X(COMMIT,     "etcd_disk_backend_commit_duration_seconds", "", "Time to write one span to the store.", MICROS, 1000, 14) \
+    X(BACKEND_SNAPSHOT, "etcd_disk_backend_snapshot_duration_seconds", "", "Reading the store for a snapshot, from its first row to its last.", MICROS, 10000, 17) \
+    X(SNAP_DB_FSYNC, "etcd_snap_db_fsync_duration_seconds", "", "The flush of a received snapshot.", MICROS, 1000, 14) \
+    X(SNAP_DB_SAVE, "etcd_snap_db_save_total_duration_seconds", "", "A received snapshot, from its first row until it is flushed.", MICROS, 100000, 10) \
     X(COMPACTION_PAUSE, "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds", "", "One batch of a compaction, during which nothing is applied.", MILLIS, 1000, 13) \
     X(COMPACTION_TOTAL, "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds", "", "A compaction from its first batch to the end of its last.", MILLIS, 100000, 14) \
     X(LEASE_TTL,  "etcd_debugging_lease_ttl_total", "", "Times to live of granted leases, in seconds.", PLAIN, 1, 24) \

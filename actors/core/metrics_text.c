@@ -84,6 +84,35 @@ void metrics_text_micros(buf_t *out, uint64_t micros)
     say_fraction(out, micros, UNIT_MICROS);
 }
 
+/* Counted from the buckets, so that +Inf and _count agree while the owner goes on. */
+void metrics_text_histogram(buf_t *out, const char *name, const char *labels,
+                            const _Atomic uint64_t *cells, unsigned buckets, uint64_t first_us,
+                            uint64_t sum_us)
+{
+    char line[120];
+    uint64_t total = 0;
+    uint64_t bound_us = first_us;
+    for (unsigned bucket = 0; bucket <= buckets; bucket++) {
+        total += atomic_load_explicit(&cells[bucket], memory_order_relaxed);
+        (void)snprintf(line, sizeof line, "%s_bucket{%s,le=\"", name, labels);
+        say(out, line);
+        if (bucket < buckets) {
+            metrics_text_micros(out, bound_us);
+        } else {
+            say(out, "+Inf");
+        }
+        say(out, "\"} ");
+        say_number(out, total);
+        buf_byte(out, '\n');
+        bound_us *= 2;
+    }
+    (void)snprintf(line, sizeof line, "%s_sum{%s} ", name, labels);
+    say(out, line);
+    metrics_text_micros(out, sum_us);
+    (void)snprintf(line, sizeof line, "\n%s_count", name);
+    metrics_text_value(out, line, labels, total);
+}
+
 static const char *type_name(metric_type_t type)
 {
     return type == METRIC_TYPE_COUNTER ? "counter" : "gauge";

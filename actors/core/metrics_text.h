@@ -20,5 +20,10 @@ void metrics_text(buf_t *out, const metrics_t *const *blocks, size_t count, uint
 void metrics_text_head(buf_t *out, const char *name, const char *type, const char *help);
 /* One line; labels `a="b",c="d"` or "". */
 void metrics_text_value(buf_t *out, const char *name, const char *labels, uint64_t value);
+/* A series of a histogram of microseconds, shown as seconds: `buckets` bounds, each twice the last, and one cell more
+ * for what is above. Labels as above, not empty. */
+void metrics_text_histogram(buf_t *out, const char *name, const char *labels,
+                            const _Atomic uint64_t *cells, unsigned buckets, uint64_t first_us,
+                            uint64_t sum_us);
 /* Microseconds shown as seconds: "0.001". */
 void metrics_text_micros(buf_t *out, uint64_t micros);

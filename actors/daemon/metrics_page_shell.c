@@ -52,5 +52,6 @@ void metrics_page_text(const metrics_page_t *page, buf_t *out)
     metrics_text(out, page->blocks, page->block_count, page->epoch_us);
     rpc_metrics_text(out, page->rpc_blocks, page->rpc_block_count, page->extensive);
     peer_metrics_text(out, page->peers, page->member_id);
+    snapshot_metrics_text(out, page->snapshots);
     process_text(out);
 }

@@ -4,6 +4,7 @@
 
 #include "actors/api/rpc_metrics.h"
 #include "actors/core/metrics.h"
+#include "actors/keeper/snapshot_metrics.h"
 #include "actors/peer/peer_metrics.h"
 #include "messages/buf.h"
 
@@ -12,7 +13,8 @@ typedef struct {
     size_t block_count;
     const rpc_metrics_t *const *rpc_blocks; /* borrowed, one per gateway */
     size_t rpc_block_count;
-    const peer_metrics_t *peers; /* borrowed */
+    const peer_metrics_t *peers;         /* borrowed */
+    const snapshot_metrics_t *snapshots; /* borrowed */
     uint64_t member_id;
     uint64_t epoch_us; /* when the actors' clock began, since 1970 */
     bool extensive;    /* --metrics=extensive: with handling times */

@@ -51,6 +51,12 @@ void keeper_fail(keeper_t *self, outbox_t *out, const char *what, const kv_t *kv
     free(text);
 }
 
+snapshot_member_metrics_t *keeper_counts(keeper_t *self, uint64_t member)
+{
+    return self->cfg.by_member ? snapshot_metrics_of(self->cfg.by_member, member)
+                               : &self->uncounted;
+}
+
 void keeper_say(outbox_t *out, uint64_t member, peer_msg_t *content)
 {
     msg_t *msg = msg_new(MSG_PEER);

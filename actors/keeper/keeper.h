@@ -23,12 +23,14 @@
 
 #include "actors/core/metrics.h"
 #include "actors/core/step.h"
+#include "actors/keeper/snapshot_metrics.h"
 #include "store/generations.h"
 
 typedef struct keeper keeper_t;
 
 typedef struct {
-    generations_t *generations; /* borrowed; opened */
+    generations_t *generations;    /* borrowed; opened */
+    snapshot_metrics_t *by_member; /* borrowed; NULL = nobody looks */
 } keeper_cfg_t;
 
 keeper_t *keeper_new(const keeper_cfg_t *cfg, metrics_t *metrics);

@@ -50,6 +50,9 @@ static void give_up(keeper_t *self)
 {
     receive_t *receive = &self->receive;
     snapshot_writer_destroy(&receive->writer);
+    if (receive->state == RECEIVE_CHUNKS) {
+        snapshot_metrics_failed(&keeper_counts(self, receive->member)->received);
+    }
     if (receive->store) {
         keeper_retire(self, &receive->store, receive->generation);
     }
@@ -104,7 +107,9 @@ static void begin(keeper_t *self, const msg_snap_t *take, uint64_t now_us, outbo
     receive->log_term = take->log_term;
     receive->configuration = bytes_ref(take->configuration);
     receive->writer = snapshot_writer_new(shared_object(receive->store));
+    receive->began_us = now_us;
     receive->progress_us = now_us;
+    snapshot_metrics_begun(&keeper_counts(self, take->member)->received);
     outbox_log(out, LEVEL_INFO, "a snapshot is being received",
                "\"member\":\"%" PRIx64 "\",\"index\":%" PRIu64, take->member, take->index);
 }
@@ -196,7 +201,19 @@ static void reject(keeper_t *self, const char *text, outbox_t *out)
     give_up(self);
 }
 
-static void complete(keeper_t *self, const peer_snap_chunk_t *last, outbox_t *out)
+static void count_received(keeper_t *self, uint64_t sealing_us, uint64_t now_us)
+{
+    const receive_t *receive = &self->receive;
+    uint64_t sealed_us = metrics_clock_us(self->metrics, now_us);
+    metrics_observe(self->metrics, HISTOGRAM_SNAP_DB_FSYNC,
+                    metrics_elapsed_us(sealing_us, sealed_us));
+    metrics_observe(self->metrics, HISTOGRAM_SNAP_DB_SAVE,
+                    metrics_elapsed_us(receive->began_us, sealed_us));
+    snapshot_metrics_succeeded(&keeper_counts(self, receive->member)->received,
+                               metrics_elapsed_us(receive->began_us, sealed_us));
+}
+
+static void complete(keeper_t *self, const peer_snap_chunk_t *last, uint64_t now_us, outbox_t *out)
 {
     receive_t *receive = &self->receive;
     bool is_whole = snapshot_writer_rows(receive->writer) == last->row_count &&
@@ -207,10 +224,12 @@ static void complete(keeper_t *self, const peer_snap_chunk_t *last, outbox_t *ou
         return;
     }
     char *error = NULL;
+    uint64_t sealing_us = metrics_clock_us(self->metrics, now_us);
     if (generations_seal(self->cfg.generations, receive->generation, receive->store, &error) != 0) {
         keeper_fail(self, out, "a received snapshot cannot be kept", NULL, error);
         return;
     }
+    count_received(self, sealing_us, now_us);
     hand_over(self, out);
     receive->ack_due = true;
 }
@@ -236,7 +255,7 @@ static void take_chunk(keeper_t *self, const peer_snap_chunk_t *chunk, uint64_t 
     receive->progress_us = now_us;
     receive->ack_due = true;
     if (chunk->is_last) {
-        complete(self, chunk, out);
+        complete(self, chunk, now_us, out);
     }
 }
 

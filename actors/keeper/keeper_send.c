@@ -49,9 +49,16 @@ static void say_done(const send_t *send, bool failed, outbox_t *out)
     outbox_put(out, ACTOR_REPLICATOR, &msg);
 }
 
-static void finish(send_t **send_p, const char *failure, outbox_t *out)
+static void finish(keeper_t *self, send_t **send_p, const char *failure, uint64_t now_us,
+                   outbox_t *out)
 {
     const send_t *send = *send_p;
+    snapshot_way_metrics_t *counts = &keeper_counts(self, send->member)->sent;
+    if (failure) {
+        snapshot_metrics_failed(counts);
+    } else {
+        snapshot_metrics_succeeded(counts, now_us - send->began_us);
+    }
     say_done(send, failure != NULL, out);
     outbox_log(out, failure ? LEVEL_WARN : LEVEL_INFO,
                failure ? failure : "a snapshot was sent to a member",
@@ -103,12 +110,14 @@ void send_on_read(keeper_t *self, const msg_snap_t *read, uint64_t now_us, outbo
 {
     send_t **old = find(self, read->member);
     if (old) { /* the replicator has forgotten about it */
+        snapshot_metrics_failed(&keeper_counts(self, read->member)->sent);
         free_send(old);
     }
     send_t *send = xcalloc(1, sizeof *send);
     send->id = read->id;
     send->member = read->member;
     send->term = read->term;
+    send->began_us = now_us;
     send->progress_us = now_us;
     send_t **slot = find_free(self);
     int rc = slot && self->store ? open_send(send, self->store) : KV_ABSENT;
@@ -122,6 +131,7 @@ void send_on_read(keeper_t *self, const msg_snap_t *read, uint64_t now_us, outbo
         return;
     }
     *slot = send;
+    snapshot_metrics_begun(&keeper_counts(self, send->member)->sent);
     outbox_log(out, LEVEL_INFO, "a snapshot is being sent to a member",
                "\"member\":\"%" PRIx64 "\",\"index\":%" PRIu64, send->member,
                send->view.head.applied_index);
@@ -132,6 +142,7 @@ void send_on_drop(keeper_t *self, const msg_snap_t *drop)
 {
     send_t **send_p = find(self, drop->member);
     if (send_p && (*send_p)->id == drop->id) {
+        snapshot_metrics_failed(&keeper_counts(self, drop->member)->sent);
         free_send(send_p);
     }
 }
@@ -180,11 +191,11 @@ static void go_back(send_t *send, uint64_t now_us)
     send->went_back_us = now_us;
 }
 
-static void tick_one(send_t **send_p, uint64_t now_us, outbox_t *out)
+static void tick_one(keeper_t *self, send_t **send_p, uint64_t now_us, outbox_t *out)
 {
     send_t *send = *send_p;
     if (now_us - send->progress_us >= LIMIT_SNAPSHOT_SILENCE_US) {
-        finish(send_p, "a member does not take the snapshot it is sent", out);
+        finish(self, send_p, "a member does not take the snapshot it is sent", now_us, out);
         return;
     }
     bool is_due = now_us >= send->again_us && outbox_room(out, ACTOR_PEER);
@@ -201,7 +212,7 @@ void send_tick(keeper_t *self, uint64_t now_us, outbox_t *out)
 {
     for (size_t i = 0; i < LIMIT_SNAPSHOT_SENDS; i++) {
         if (self->sends[i]) {
-            tick_one(&self->sends[i], now_us, out);
+            tick_one(self, &self->sends[i], now_us, out);
         }
     }
 }
@@ -248,7 +259,7 @@ void send_on_ack(keeper_t *self, uint64_t member, const peer_snap_ack_t *ack, ui
     }
     send_t *send = *send_p;
     if (ack->is_refused) {
-        finish(send_p, "a member refuses the snapshot it is sent", out);
+        finish(self, send_p, "a member refuses the snapshot it is sent", now_us, out);
         return;
     }
     if (ack->next_seq < send->first_seq || ack->next_seq > send->read_seq) {
@@ -256,7 +267,7 @@ void send_on_ack(keeper_t *self, uint64_t member, const peer_snap_ack_t *ack, ui
     }
     bool is_all = send->is_read && ack->next_seq == send->read_seq;
     if (is_all && ack->is_done) {
-        finish(send_p, NULL, out);
+        finish(self, send_p, NULL, now_us, out);
     } else if (is_all) {
         take_all(send, now_us);
     } else {
@@ -282,6 +293,9 @@ void send_work(keeper_t *self, size_t slot, uint64_t now_us, outbox_t *out)
                     shared_object(send->view.store), NULL);
     } else {
         send->window[send->read_seq++ % LIMIT_SNAPSHOT_WINDOW] = buf_bytes(&chunk);
+        if (send->is_read) {
+            metrics_observe(self->metrics, HISTOGRAM_BACKEND_SNAPSHOT, now_us - send->began_us);
+        }
         send_ready(send, now_us, out);
     }
     buf_deinit(&chunk);

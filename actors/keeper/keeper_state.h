@@ -31,6 +31,7 @@ typedef struct {
     uint64_t progress_us;        /* when the other side last got further */
     uint64_t again_us;           /* when to say again what is not acknowledged */
     uint64_t went_back_us;       /* when send_seq went back */
+    uint64_t began_us;
 } send_t;
 
 typedef enum {
@@ -47,7 +48,7 @@ typedef struct {
     shared_t *store;
     snapshot_writer_t *writer; /* RECEIVE_CHUNKS */
     uint64_t next_seq;
-    uint64_t progress_us;
+    uint64_t began_us, progress_us;
     bool ack_due;
     /* The last one that was installed: its acknowledgement may have been lost. */
     uint64_t done_id, done_member;
@@ -76,10 +77,11 @@ typedef struct {
 struct keeper {
     keeper_cfg_t cfg;
     metrics_t *metrics;
-    shared_t *store;     /* holds a kv_t; NULL until the first RESTORED */
-    uint64_t generation; /* its number */
-    uint64_t asked;      /* highest index a FLUSH asked for */
-    uint64_t flushed;    /* highest index answered */
+    snapshot_member_metrics_t uncounted; /* when nobody looks */
+    shared_t *store;                     /* holds a kv_t; NULL until the first RESTORED */
+    uint64_t generation;                 /* its number */
+    uint64_t asked;                      /* highest index a FLUSH asked for */
+    uint64_t flushed;                    /* highest index answered */
     bool is_broken;
     send_t *sends[LIMIT_SNAPSHOT_SENDS]; /* NULL = free */
     receive_t receive;
@@ -99,6 +101,8 @@ int view_open(view_t *view, shared_t *store) __attribute__((warn_unused_result))
 void view_close(view_t *view);
 /* The generation goes once nobody holds its store. Takes the reference. */
 void keeper_retire(keeper_t *self, shared_t **store_p, uint64_t generation);
+/* Where transfers to and from the member are counted; never NULL. */
+snapshot_member_metrics_t *keeper_counts(keeper_t *self, uint64_t member);
 void keeper_say(outbox_t *out, uint64_t member, peer_msg_t *content);
 
 /* ---- keeper_send.c ---- */

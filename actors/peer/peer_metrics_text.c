@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "actors/core/metrics_text.h"
 
@@ -74,43 +73,6 @@ static void print_family(buf_t *out, const family_t *family, const peer_metrics_
     }
 }
 
-static void say(buf_t *out, const char *text)
-{
-    buf_append(out, text, strlen(text));
-}
-
-/* Counted from the buckets, so that +Inf and _count agree while the actor goes on. */
-static void print_rtt(buf_t *out, const char *name, const peer_member_metrics_t *place)
-{
-    char labels[80];
-    char bucket_name[64];
-    uint64_t id = read_cell(&place->member);
-    uint64_t total = 0;
-    uint64_t bound_us = PEER_RTT_FIRST_US;
-    (void)snprintf(bucket_name, sizeof bucket_name, "%s_bucket", name);
-    for (unsigned bucket = 0; bucket <= PEER_RTT_BUCKETS; bucket++) {
-        buf_t bound = {0};
-        if (bucket < PEER_RTT_BUCKETS) {
-            metrics_text_micros(&bound, bound_us);
-        } else {
-            say(&bound, "+Inf");
-        }
-        total += read_cell(&place->rtt[bucket]);
-        (void)snprintf(labels, sizeof labels, "To=\"%" PRIx64 "\",le=\"%.*s\"", id, (int)bound.len,
-                       (const char *)bound.data);
-        metrics_text_value(out, bucket_name, labels, total);
-        buf_deinit(&bound);
-        bound_us *= 2;
-    }
-    (void)snprintf(labels, sizeof labels, "%s_sum{To=\"%" PRIx64 "\"} ", name, id);
-    say(out, labels);
-    metrics_text_micros(out, read_cell(&place->rtt_sum_us));
-    buf_byte(out, '\n');
-    (void)snprintf(bucket_name, sizeof bucket_name, "%s_count", name);
-    (void)snprintf(labels, sizeof labels, "To=\"%" PRIx64 "\"", id);
-    metrics_text_value(out, bucket_name, labels, total);
-}
-
 void peer_metrics_text(buf_t *out, const peer_metrics_t *self, uint64_t own_id)
 {
     const char rtt[] = "etcd_network_peer_round_trip_time_seconds";
@@ -122,6 +84,10 @@ void peer_metrics_text(buf_t *out, const peer_metrics_t *self, uint64_t own_id)
     }
     metrics_text_head(out, rtt, "histogram", "Round-Trip-Time histogram between peers");
     for (size_t i = 0; i < PEER_METRICS_MEMBERS && read_cell(&self->members[i].member); i++) {
-        print_rtt(out, rtt, &self->members[i]);
+        const peer_member_metrics_t *place = &self->members[i];
+        char labels[40];
+        (void)snprintf(labels, sizeof labels, "To=\"%" PRIx64 "\"", read_cell(&place->member));
+        metrics_text_histogram(out, rtt, labels, place->rtt, PEER_RTT_BUCKETS, PEER_RTT_FIRST_US,
+                               read_cell(&place->rtt_sum_us));
     }
 }

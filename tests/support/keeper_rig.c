@@ -18,7 +18,7 @@ void keeper_member_init(keeper_member_t *self, uint64_t id)
     *self = (keeper_member_t){.id = id, .generations = generations_memory_new()};
     char *error = NULL;
     assert_int_equal(generations_open(self->generations, 0, &self->store, &error), 0);
-    keeper_cfg_t cfg = {.generations = self->generations};
+    keeper_cfg_t cfg = {.generations = self->generations, .by_member = &self->by_member};
     self->test = core_test_new(ACTOR_KEEPER, &keeper_ops, keeper_new(&cfg, &self->metrics));
     keeper_restored(self, self->store);
 }

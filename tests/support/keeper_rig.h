@@ -9,6 +9,7 @@
 typedef struct {
     uint64_t id;
     metrics_t metrics;
+    snapshot_metrics_t by_member;
     generations_t *generations;
     shared_t *store; /* in force; as RESTORED told the keeper */
     core_test_t test;

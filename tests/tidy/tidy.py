@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "actors/grpc_gateway": {"actors/grpc_gateway", "actors/api", "actors/core", "messages"},
     "actors/zmq_gateway": {"actors/zmq_gateway", "actors/api", "actors/core", "messages"},
     "actors/runtime": {"actors/runtime", "actors/core", "actors", "messages"},
-    "actors/daemon": {"actors/daemon", "actors/api", "actors/peer", "actors/core", "messages"},
+    "actors/daemon": {"actors/daemon", "actors/api", "actors/keeper", "actors/peer", "actors/core", "messages"},
     "client": {"client", "messages"},
     "cli": {"cli", "client", "messages"},
 }

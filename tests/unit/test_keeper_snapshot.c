@@ -162,6 +162,26 @@ static void check_arrived(pair_t *self)
     keeper_expect_equal(keeper_member_kv(&self->sender), shared_object(received->store));
 }
 
+static void expect_counts(snapshot_way_metrics_t *way, uint64_t begun, uint64_t succeeded,
+                          uint64_t failed)
+{
+    assert_int_equal(way->begun, begun);
+    assert_int_equal(way->succeeded, succeeded);
+    assert_int_equal(way->failed, failed);
+}
+
+#define sent_to(member, id)       (snapshot_metrics_of(&(member)->by_member, id)->sent)
+#define received_from(member, id) (snapshot_metrics_of(&(member)->by_member, id)->received)
+
+static uint64_t histogram_count(const metrics_t *metrics, histogram_t id)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i <= HISTOGRAM_BUCKETS_MAX; i++) {
+        count += metrics->histograms[id].buckets[i];
+    }
+    return count;
+}
+
 static void everything_arrives(void **state)
 {
     (void)state;
@@ -173,6 +193,11 @@ static void everything_arrives(void **state)
     check_arrived(&pair);
     assert_int_equal(pair.metas, 1);
     assert_in_range(pair.chunks, 12, 20);
+    expect_counts(&received_from(&pair.receiver, SENDER), 1, 1, 0);
+    expect_counts(&sent_to(&pair.sender, RECEIVER), 1, 1, 0);
+    assert_int_equal(histogram_count(&pair.receiver.metrics, HISTOGRAM_SNAP_DB_SAVE), 1);
+    assert_int_equal(histogram_count(&pair.receiver.metrics, HISTOGRAM_SNAP_DB_FSYNC), 1);
+    assert_int_equal(histogram_count(&pair.sender.metrics, HISTOGRAM_BACKEND_SNAPSHOT), 1);
     /* It survives the worst crash: the log may tell of it. */
     kv_memory_crash(shared_object(pair.received->u.snap.store), 0);
     keeper_expect_equal(keeper_member_kv(&pair.sender), shared_object(pair.received->u.snap.store));
@@ -393,6 +418,7 @@ static void it_asks_until_it_is_done(void **state)
     keeper_hear(&sender, RECEIVER, &content);
     expect_done(&sender, false);
     keeper_expect_silence(&sender);
+    expect_counts(&sent_to(&sender, RECEIVER), 1, 1, 0);
 
     /* But not forever. */
     keeper_read(&sender, TRANSFER, RECEIVER);
@@ -405,6 +431,7 @@ static void it_asks_until_it_is_done(void **state)
     ack(&sender, TRANSFER, last + 1);
     sender.test.now_us += 1;
     expect_done(&sender, true);
+    expect_counts(&sent_to(&sender, RECEIVER), 2, 1, 1);
     keeper_member_deinit(&sender);
 }
 
@@ -435,6 +462,7 @@ static void the_replicator_may_end_it(void **state)
     expect_chunk(&sender, 1);
     keeper_drop(&sender, RECEIVER, TRANSFER);
     keeper_expect_silence(&sender);
+    expect_counts(&sent_to(&sender, RECEIVER), 1, 0, 1);
     assert_true(sender.test.ops->deadline(sender.test.core) == DEADLINE_NONE);
     keeper_member_deinit(&sender);
 }

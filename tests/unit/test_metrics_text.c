@@ -17,6 +17,7 @@ static metrics_t first, second;
 static rpc_metrics_t rpc;
 static peer_metrics_t peers;
 static bool extensive;
+static snapshot_metrics_t snapshots;
 static uint64_t epoch_us;
 
 static int clear(void **state)
@@ -26,6 +27,7 @@ static int clear(void **state)
     memset(&second, 0, sizeof second);
     memset(&rpc, 0, sizeof rpc);
     memset(&peers, 0, sizeof peers);
+    memset(&snapshots, 0, sizeof snapshots);
     extensive = false;
     epoch_us = 0;
     return 0;
@@ -41,6 +43,7 @@ static char *page(void)
                                 .rpc_blocks = rpc_blocks,
                                 .rpc_block_count = 1,
                                 .peers = &peers,
+                                .snapshots = &snapshots,
                                 .member_id = 0x8e9e05c52164694dULL,
                                 .epoch_us = epoch_us,
                                 .extensive = extensive};
@@ -391,6 +394,46 @@ static void test_other_members(void **state)
     assert_int_equal(peers.others.sent_failures, 2 * PEER_METRICS_MEMBERS - 1 - 30);
 }
 
+static void test_snapshots(void **state)
+{
+    (void)state;
+    char *text = page();
+    assert_null(strstr(text, "etcd_network_snapshot_send"));
+    assert_null(strstr(text, "etcd_network_snapshot_receive"));
+    free(text);
+    snapshot_way_metrics_t *sent = &snapshot_metrics_of(&snapshots, 0xab)->sent;
+    for (int i = 0; i < 4; i++) {
+        snapshot_metrics_begun(sent);
+    }
+    snapshot_metrics_succeeded(sent, 100000);
+    snapshot_metrics_succeeded(sent, 100000000);
+    snapshot_metrics_failed(sent);
+    assert_ptr_equal(&snapshot_metrics_of(&snapshots, 0xab)->sent, sent);
+    snapshot_metrics_begun(&snapshot_metrics_of(&snapshots, 0xcd)->received);
+    text = page();
+    assert_has(text, "# TYPE etcd_network_snapshot_send_inflights_total gauge\n"
+                     "etcd_network_snapshot_send_inflights_total{To=\"ab\"} 1\n"
+                     "# HELP etcd_network_snapshot_send_success");
+    assert_has(text, "\netcd_network_snapshot_send_success{To=\"ab\"} 2\n");
+    assert_has(text, "\netcd_network_snapshot_send_failures{To=\"ab\"} 1\n");
+    assert_has(
+        text,
+        "\netcd_network_snapshot_send_total_duration_seconds_bucket{To=\"ab\",le=\"0.1\"} 1\n");
+    assert_has(
+        text,
+        "\netcd_network_snapshot_send_total_duration_seconds_bucket{To=\"ab\",le=\"51.2\"} 1\n"
+        "etcd_network_snapshot_send_total_duration_seconds_bucket{To=\"ab\",le=\"+Inf\"} 2\n"
+        "etcd_network_snapshot_send_total_duration_seconds_sum{To=\"ab\"} 100.1\n"
+        "etcd_network_snapshot_send_total_duration_seconds_count{To=\"ab\"} 2\n");
+    assert_has(text, "\netcd_network_snapshot_receive_inflights_total{From=\"cd\"} 1\n");
+    assert_has(text, "\netcd_network_snapshot_receive_success{From=\"cd\"} 0\n");
+    free(text);
+    for (uint64_t id = 1; id < 2 * SNAPSHOT_METRICS_MEMBERS; id++) {
+        snapshot_metrics_begun(&snapshot_metrics_of(&snapshots, id)->sent);
+    }
+    assert_int_equal(snapshots.others.sent.begun, 2 * SNAPSHOT_METRICS_MEMBERS - 1 - 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup(test_versions_and_process, clear),
         cmocka_unit_test_setup(test_page_is_well_formed, clear),
         cmocka_unit_test_setup(test_other_members, clear),
+        cmocka_unit_test_setup(test_snapshots, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
