@@ -4,8 +4,9 @@
  * later. The leader numbers rounds, per term; whoever answers names the highest it has seen.
  *
  * A follower asks its leader. Its question is its acknowledgement, for that question alone: it was sent in the
- * term after the read had come, so where leader and asker are a quorum no round is needed. A question that is repeated has a new name, so that no late answer to an older
- * one is taken for it; an answer serves all reads that came before its question was sent. */
+ * term after the read had come, so where leader and asker are a quorum no round is needed. A question that is
+ * repeated has a new name, so that no late answer to an older one is taken for it; an answer serves all reads that
+ * came before its question was sent. */
 #include "actors/replicator/replicator_state.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
