@@ -119,6 +119,17 @@
 #define LIMIT_NATIVE_BURST         1024        /* messages taken in before the end of the turn */
 #define LIMIT_NATIVE_BURST_BYTES   (16u << 20) /* and their bytes */
 
+/* ---- CURVE ---- */
+#define LIMIT_CURVE_FILE_BYTES 16384 /* of a certificate: CZMQ writes about 500 */
+#define LIMIT_CURVE_FILES      4096  /* of a directory: each is looked at once a second */
+#define LIMIT_CURVE_COMPLAINTS                                                                     \
+    32 /* about files, per look: who has more broken ones sees how many */
+#define LIMIT_CURVE_OVERHEAD_BYTES                                                                 \
+    64 /* what encryption adds to a frame: 33, and the size of a size */
+#define LIMIT_HANDSHAKE_LINES_PER_S 10 /* in the log; the rest is only counted */
+#define LIMIT_HANDSHAKES_NOTED      64 /* addresses whose failed handshakes were logged lately */
+#define LIMIT_HANDSHAKE_EVENTS      64 /* taken from a monitor per turn */
+
 /* ---- HTTP/2 ---- */
 #define LIMIT_CONNECTIONS       10000 /* per gateway; below RLIMIT_NOFILE, checked at start */
 #define LIMIT_HEADER_LIST_BYTES 16384
