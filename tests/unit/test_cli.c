@@ -102,6 +102,13 @@ static const struct {
     {"move-leader 10000000000000000", 128,
      "Error: strconv.ParseUint: parsing \"10000000000000000\": value out of range\n"},
     {"move-leader 1 --endpoints=", 2, "Error: etcdclient: no available endpoints\n"},
+    {"keygen", 128, "Error: keygen command needs 1 argument: the file to write\n"},
+    {"keygen a b", 128, "Error: keygen command needs 1 argument: the file to write\n"},
+    {"keygen /nowhere/at/all/a", 1,
+     "Error: /nowhere/at/all/a_secret: No such file or directory\n"},
+    {"keygen a --peer-urls=http://a", 1, "Error: URL"},
+    {"keygen a --name=it's", 1,
+     "Error: names and URLs in a certificate are visible ASCII without quotes\n"},
     {"endpoint hashkv --rev=x", 1,
      "Error: invalid argument \"x\" for \"--rev\" flag: strconv.ParseInt: parsing \"x\": "
      "invalid syntax\nUsage:\n"},
