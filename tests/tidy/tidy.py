@@ -20,6 +20,7 @@ MAY_INCLUDE = {
     "actors/wal_writer": {"actors/wal_writer", "actors/core", "messages", "store"},
     "actors/applier": {"actors/applier", "actors/core", "messages", "store"},
     "actors/keeper": {"actors/keeper", "actors/core", "messages", "store"},
+    "actors/curve": {"actors/curve", "actors/core", "messages"},
     "actors/peer": {"actors/peer", "actors/core", "messages"},
     "actors/watch": {"actors/watch", "actors/core", "messages", "store"},
     "actors/api": {"actors/api", "actors/core", "messages", "store"},
@@ -30,13 +31,13 @@ MAY_INCLUDE = {
     "client": {"client", "messages"},
     "cli": {"cli", "client", "messages"},
 }
-# A shell may use the runtime; that is what makes it a shell.
-SHELL_EXTRA = {"actors/runtime"}
+# A shell may use the runtime; that is what makes it a shell. Those with sockets to other machines give them keys.
+SHELL_EXTRA = {"actors/runtime", "actors/curve"}
 
 # Libraries whose undefined symbols prove that they touch nothing outside.
 PURE = ["messages/libmessages", "actors/core/libactors_core", "actors/libwiring",
         "actors/election/libelection", "actors/replicator/libreplicator", "actors/lease/liblease",
-        "actors/peer/libpeer",
+        "actors/peer/libpeer", "actors/curve/libcurve",
         "actors/wal_writer/libwal_writer", "actors/applier/libapplier", "actors/keeper/libkeeper",
         "actors/watch/libwatch", "actors/api/libapi", "actors/grpc_gateway/libgrpc_gateway",
         "actors/zmq_gateway/libzmq_gateway",
