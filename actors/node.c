@@ -9,6 +9,7 @@
 
 #include "actors/api/api.h"
 #include "actors/applier/applier.h"
+#include "actors/curve/curve_shell.h"
 #include "actors/daemon/notify_shell.h"
 #include "actors/daemon/options.h"
 #include "actors/daemon/process_shell.h"
@@ -41,8 +42,9 @@ struct node {
     wal_recovered_t recovered;
     wal_disk_t *disk;
     generations_t *generations;
-    shared_t *store; /* until the applier has it */
-    metrics_t metrics[ACTOR_COUNT];
+    shared_t *store;                /* until the applier has it */
+    metrics_t metrics[ACTOR_COUNT]; /* ACTOR_NONE's: what belongs to no actor */
+    curve_t *curve;                 /* NULL = no side has CURVE */
     peer_metrics_t peer_metrics;
     snapshot_metrics_t snapshot_metrics;
     peer_shell_t *peer_shell;
@@ -62,10 +64,28 @@ static void log_for_actor(void *context, log_level_t level, actor_id_t actor, co
     log_write(context, level, actor_name(actor), text, fields);
 }
 
+static void log_for_curve(void *context, log_level_t level, const char *text, const char *fields)
+{
+    log_write(context, level, "curve", text, fields);
+}
+
+/* Before any socket that it guards. */
+static char *start_curve(node_t *self)
+{
+    const options_t *options = self->options;
+    curve_cfg_t cfg = {.secret_key = {[CURVE_PEER] = options->peer_curve_secret_key},
+                       .allowed_keys = {[CURVE_PEER] = options->peer_curve_allowed_keys},
+                       .metrics = &self->metrics[ACTOR_NONE],
+                       .log = log_for_curve,
+                       .log_context = self->log};
+    return curve_start(&cfg, &self->curve);
+}
+
 static char *open_log(node_t *self)
 {
     const char *dir = data_dir_wal(self->dir);
-    char *error = node_log_open(self->options, self->log, dir, &self->recovered);
+    char *error = node_log_open(self->options, self->log, curve_domain(self->curve, CURVE_PEER),
+                                dir, &self->recovered);
     if (error) {
         return error;
     }
@@ -309,6 +329,7 @@ static char *add_peer(node_t *self)
                                   .by_member = &self->peer_metrics,
                                   .names_are_ipv6 =
                                       endpoint_names_are_ipv6(&self->options->listen_peer),
+                                  .curve = curve_domain(self->curve, CURVE_PEER),
                                   .log = log_for_actor,
                                   .log_context = self->log};
     peer_t *peer = peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);
@@ -443,7 +464,8 @@ static char *assemble(node_t *self)
     uint64_t applied = 0;
     char *error = NULL;
     data_dir_cfg_t dir = {.path = self->options->data_dir, .wal_path = self->options->wal_dir};
-    if (data_dir_open(&self->dir, io_posix(), &dir, &error) == 0) {
+    error = start_curve(self);
+    if (!error && data_dir_open(&self->dir, io_posix(), &dir, &error) == 0) {
         error = open_log(self);
     }
     if (!error) {
@@ -524,6 +546,7 @@ void node_stop(node_t **node_p)
     stop_by_stage(self);
     gateway_destroy(&self->gateway);
     peer_shell_destroy(&self->peer_shell);
+    curve_stop(&self->curve); /* after the last socket that it guards */
     for (int id = 1; id < ACTOR_COUNT; id++) {
         runtime_destroy(&self->actors[id]);
     }

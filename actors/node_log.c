@@ -17,6 +17,12 @@
 
 enum { BOOTSTRAPPED_US = 1000000, JOIN_US = 5000000 };
 
+/* How other members are reached. */
+typedef struct {
+    bool names_are_ipv6;
+    curve_domain_t *curve;
+} dial_t;
+
 /* ---- a new one ---- */
 
 static char *create(const char *dir, const wal_initial_t *initial, log_t *log, const char *what)
@@ -33,13 +39,14 @@ static char *create(const char *dir, const wal_initial_t *initial, log_t *log, c
 }
 
 /* A member that was up once and has lost its data would vote twice in a term. The others know, if they are there. */
-static char *check_not_bootstrapped(const bootstrap_t *bootstrap, bool names_are_ipv6)
+static char *check_not_bootstrapped(const bootstrap_t *bootstrap, const dial_t *dial)
 {
     size_t count = 0;
     const char **urls = bootstrap_other_urls(bootstrap, &count);
     const join_question_t question = {.urls = urls,
                                       .count = count,
-                                      .names_are_ipv6 = names_are_ipv6,
+                                      .names_are_ipv6 = dial->names_are_ipv6,
+                                      .curve = dial->curve,
                                       .timeout_us = BOOTSTRAPPED_US,
                                       .is_hasty = true};
     join_answer_t answer = {0};
@@ -53,10 +60,10 @@ static char *check_not_bootstrapped(const bootstrap_t *bootstrap, bool names_are
     return error;
 }
 
-static char *begin_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, log_t *log,
+static char *begin_cluster(const bootstrap_t *bootstrap, log_t *log, const dial_t *dial,
                            const char *dir)
 {
-    char *error = check_not_bootstrapped(bootstrap, names_are_ipv6);
+    char *error = check_not_bootstrapped(bootstrap, dial);
     if (error) {
         return error;
     }
@@ -77,13 +84,14 @@ static bool has_added_us(const void *context, const join_answer_t *answer)
     return answer->is_committed && join_knows(context, bytes_slice(answer->configuration));
 }
 
-static char *ask_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, join_answer_t *answer)
+static char *ask_cluster(const bootstrap_t *bootstrap, const dial_t *dial, join_answer_t *answer)
 {
     size_t count = 0;
     const char **urls = bootstrap_other_urls(bootstrap, &count);
     const join_question_t question = {.urls = urls,
                                       .count = count,
-                                      .names_are_ipv6 = names_are_ipv6,
+                                      .names_are_ipv6 = dial->names_are_ipv6,
+                                      .curve = dial->curve,
                                       .timeout_us = JOIN_US,
                                       .is_enough = has_added_us,
                                       .context = bootstrap};
@@ -111,12 +119,12 @@ static char *create_joining(const join_answer_t *answer, uint64_t member_id, log
     return error;
 }
 
-static char *join_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, log_t *log,
+static char *join_cluster(const bootstrap_t *bootstrap, log_t *log, const dial_t *dial,
                           const char *dir)
 {
     join_answer_t answer = {0};
     uint64_t member_id = 0;
-    char *error = ask_cluster(bootstrap, names_are_ipv6, &answer);
+    char *error = ask_cluster(bootstrap, dial, &answer);
     if (!error) {
         error = join_match(bootstrap, bytes_slice(answer.configuration), &member_id);
     }
@@ -130,14 +138,16 @@ static char *join_cluster(const bootstrap_t *bootstrap, bool names_are_ipv6, log
     return error;
 }
 
-static char *create_log(const options_t *options, log_t *log, const char *dir)
+static char *create_log(const options_t *options, log_t *log, curve_domain_t *curve,
+                        const char *dir)
 {
     bootstrap_t bootstrap;
     char *error = options_bootstrap(options, &bootstrap);
     if (!error) {
-        bool names_are_ipv6 = endpoint_names_are_ipv6(&options->listen_peer);
-        error = options->join_existing ? join_cluster(&bootstrap, names_are_ipv6, log, dir)
-                                       : begin_cluster(&bootstrap, names_are_ipv6, log, dir);
+        const dial_t dial = {.names_are_ipv6 = endpoint_names_are_ipv6(&options->listen_peer),
+                             .curve = curve};
+        error = options->join_existing ? join_cluster(&bootstrap, log, &dial, dir)
+                                       : begin_cluster(&bootstrap, log, &dial, dir);
     }
     bootstrap_deinit(&bootstrap);
     return error;
@@ -257,7 +267,7 @@ static char *force_alone(const options_t *options, log_t *log, const char *dir,
     return error;
 }
 
-char *node_log_open(const options_t *options, log_t *log, const char *dir,
+char *node_log_open(const options_t *options, log_t *log, curve_domain_t *curve, const char *dir,
                     wal_recovered_t *recovered)
 {
     char *error = NULL;
@@ -265,7 +275,7 @@ char *node_log_open(const options_t *options, log_t *log, const char *dir,
     bool is_new = rc == WAL_ABSENT;
     if (is_new) {
         free(error);
-        error = create_log(options, log, dir);
+        error = create_log(options, log, curve, dir);
         if (!error) {
             error = reopen(dir, recovered);
         }

@@ -107,11 +107,11 @@ void node_pages_init(node_pages_t *self, runtime_t *const *actors, const metrics
                      const rpc_metrics_t *rpc_block, uint64_t member_id, bool debug)
 {
     *self = (node_pages_t){.actors = actors, .rpc_block = rpc_block};
-    for (int id = 1; id < ACTOR_COUNT; id++) {
-        self->blocks[id - 1] = &blocks[id];
+    for (int id = 0; id < ACTOR_COUNT; id++) {
+        self->blocks[id] = &blocks[id];
     }
     self->metrics = (metrics_page_t){.blocks = self->blocks,
-                                     .block_count = ACTOR_COUNT - 1,
+                                     .block_count = ACTOR_COUNT,
                                      .rpc_blocks = &self->rpc_block,
                                      .rpc_block_count = 1,
                                      .member_id = member_id};

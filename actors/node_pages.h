@@ -9,7 +9,7 @@
 typedef struct {
     runtime_t *const *actors; /* by id, ACTOR_COUNT of them; borrowed */
     metrics_page_t metrics;
-    const metrics_t *blocks[ACTOR_COUNT];
+    const metrics_t *blocks[ACTOR_COUNT]; /* by id */
     const rpc_metrics_t *rpc_block;
     http_pages_t pages;
 } node_pages_t;

@@ -108,7 +108,7 @@ static void say(const handshakes_t *self, const char *text, const char *address,
 }
 
 bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t side, uint64_t now_us,
-                     bool *anew)
+                     handshakes_news_t *news)
 {
     for (int i = 0; i < LIMIT_HANDSHAKE_EVENTS; i++) {
         unsigned event = 0;
@@ -119,7 +119,11 @@ bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t sid
         if (!handshakes_next(monitor, &event, &value, address, sizeof address)) {
             return false;
         }
-        *anew |= event != ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL || self->has_curve;
+        if (event & (ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED)) {
+            news->closed = true;
+            continue;
+        }
+        news->anew |= event != ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL || self->has_curve;
         if (!handshakes_explain(event, value, side, self->has_curve, &text)) {
             continue;
         }

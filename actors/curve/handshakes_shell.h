@@ -31,11 +31,17 @@ zsock_t *handshakes_watch(zsock_t *socket, int events);
 /* Before either of them is closed: a monitor that nobody reads makes ZeroMQ's thread wait, and the socket's owner for
  * that thread. Nulls the monitor; accepts NULL. */
 void handshakes_unwatch(zsock_t *socket, zsock_t **monitor_p);
-/* Takes what has happened, a bounded number. True = there may be more, and no descriptor will tell. *anew is set
- * when a client has to be connected anew: ZeroMQ does not try again after it was refused, and tries the same key
- * again and again when it was closed upon. */
+typedef struct {
+    bool
+        anew; /* a client has to be connected anew: ZeroMQ does not try again after it was refused, and tries
+                    the same key again and again when it was closed upon */
+    bool
+        closed; /* if ZMQ_EVENT_DISCONNECTED and _CLOSED are watched: a connection has ended, or none could be made */
+} handshakes_news_t;
+/* Takes what has happened, a bounded number, and says in *news, zeroed before, what was among it. True = there may be
+ * more, and no descriptor will tell. */
 bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t side, uint64_t now_us,
-                     bool *anew);
+                     handshakes_news_t *news);
 /* One event of a monitor that belongs to the side. True = it tells of a key or a mechanism that does not fit;
  * *text is then for people. For handshakes_take, and for who reads a monitor of its own. */
 bool handshakes_explain(unsigned event, unsigned value, handshakes_side_t side, bool has_curve,

@@ -51,6 +51,8 @@ typedef struct {
     uint64_t progress_notify_us;
     uint64_t warning_apply_us;
 
+    char *peer_curve_secret_key, *peer_curve_allowed_keys; /* both NULL = without CURVE */
+
     bool enable_pprof;
     bool metrics_extensive;
     bool unsafe_no_fsync;

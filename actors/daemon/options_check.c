@@ -333,6 +333,21 @@ static char *check_metrics(const check_t *self)
     return error;
 }
 
+/* A key without a list would let everybody in, a list without a key nobody. */
+static char *check_curve(const check_t *self, flag_t secret, flag_t allowed, char **secret_p,
+                         char **allowed_p)
+{
+    const char *key = text_of(self, secret);
+    const char *keys = text_of(self, allowed);
+    if (!*key != !*keys) {
+        return xasprintf("--%s and --%s must be given together", flag_info(secret)->name,
+                         flag_info(allowed)->name);
+    }
+    *secret_p = *key ? xstrdup(key) : NULL;
+    *allowed_p = *keys ? xstrdup(keys) : NULL;
+    return NULL;
+}
+
 static char *check_special(const check_t *self)
 {
     const flag_value_t *gateway = value_of(self, FLAG_GATEWAY);
@@ -364,7 +379,12 @@ static char *check_special(const check_t *self)
             "value is enforced, ignoring user input.",
             "");
     }
+    options_t *options = self->options;
     char *error = check_compaction(self);
+    if (!error) {
+        error = check_curve(self, FLAG_PEER_CURVE_SECRET, FLAG_PEER_CURVE_ALLOWED,
+                            &options->peer_curve_secret_key, &options->peer_curve_allowed_keys);
+    }
     return error ? error : check_metrics(self);
 }
 

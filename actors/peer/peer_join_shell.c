@@ -4,6 +4,7 @@
 #include <czmq.h>
 #include <stdlib.h>
 
+#include "actors/curve/handshakes_shell.h"
 #include "actors/peer/endpoint.h"
 #include "actors/peer/peer_socket_shell.h"
 #include "actors/runtime/clock.h"
@@ -18,6 +19,7 @@ typedef struct {
     zsock_t *socket;  /* NULL = leads nowhere */
     zsock_t *monitor; /* tells of attempts that failed */
     bool has_failed;
+    const char *refusal; /* why, if a key or its lack was the reason */
     bool has_answered;
     join_answer_t answer;
 } asked_t;
@@ -53,18 +55,15 @@ bool join_answer_has_published(const join_answer_t *self, uint64_t member)
 
 /* ---- sockets ---- */
 
-static void watch_attempts(asked_t *asked, uint64_t asker, size_t place)
+/* False = no certificate says what to expect there. */
+static bool take_keys(asked_t *asked, curve_domain_t *curve)
 {
-    char address[64];
-    (void)snprintf(address, sizeof address, "inproc://join-%llx-%zu", (unsigned long long)asker,
-                   place);
-    if (zmq_socket_monitor(zsock_resolve(asked->socket), address,
-                           ZMQ_EVENT_CLOSED | ZMQ_EVENT_CONNECT_RETRIED) == 0) {
-        asked->monitor = zsock_new(ZMQ_PAIR);
-        if (asked->monitor && zsock_connect(asked->monitor, "%s", address) != 0) {
-            zsock_destroy(&asked->monitor);
-        }
+    uint8_t key[CURVE_KEY_BYTES];
+    if (!curve || curve_connect(curve, asked->socket, asked->url, 0, key)) {
+        return true;
     }
+    asked->refusal = "no allowed CURVE certificate has this peer URL";
+    return false;
 }
 
 static void open_socket(const round_t *self, size_t place)
@@ -76,8 +75,11 @@ static void open_socket(const round_t *self, size_t place)
         peer_socket_place(asked->socket, 1 + place);
         zsock_set_immediate(asked->socket, 1);
         zsock_set_ipv6(asked->socket, endpoint_is_ipv6(endpoint, self->question->names_are_ipv6));
-        watch_attempts(asked, self->asker, place);
-        if (zmq_connect(zsock_resolve(asked->socket), endpoint) < 0) {
+        asked->monitor = handshakes_watch(
+            asked->socket, ZMQ_EVENT_CLOSED | ZMQ_EVENT_CONNECT_RETRIED | HANDSHAKES_EVENTS);
+        if (!take_keys(asked, self->question->curve) ||
+            zmq_connect(zsock_resolve(asked->socket), endpoint) < 0) {
+            handshakes_unwatch(asked->socket, &asked->monitor);
             zsock_destroy(&asked->socket);
         }
     }
@@ -85,19 +87,11 @@ static void open_socket(const round_t *self, size_t place)
     free(endpoint);
 }
 
-/* The end of an attempt is told on an I/O thread, which waits as long as nobody can hear it, and with it every
- * connection that it serves. So nothing is told any more before the ear goes. */
 static void close_sockets(round_t *self)
 {
     for (size_t i = 0; i < self->count; i++) {
-        asked_t *asked = &self->asked[i];
-        if (asked->socket) {
-            int rc = zmq_socket_monitor(zsock_resolve(asked->socket), NULL, 0);
-            assert(rc == 0);
-            (void)rc;
-        }
-        zsock_destroy(&asked->socket);
-        zsock_destroy(&asked->monitor);
+        handshakes_unwatch(self->asked[i].socket, &self->asked[i].monitor);
+        zsock_destroy(&self->asked[i].socket);
     }
 }
 
@@ -135,7 +129,7 @@ static void take_answer(asked_t *asked, slice_t bytes)
     peer_msg_free(&msg);
 }
 
-static void receive(asked_t *asked)
+static void receive(const round_t *self, asked_t *asked)
 {
     zmq_msg_t msg;
     zmq_msg_init(&msg);
@@ -143,8 +137,17 @@ static void receive(asked_t *asked)
         take_answer(asked, slice(zmq_msg_data(&msg), zmq_msg_size(&msg)));
     }
     zmq_msg_close(&msg);
-    if (asked->monitor && (zsock_events(asked->monitor) & ZMQ_POLLIN)) {
+    unsigned event = 0;
+    unsigned value = 0;
+    char address[256];
+    while (asked->monitor &&
+           handshakes_next(asked->monitor, &event, &value, address, sizeof address)) {
+        const char *why = NULL;
         asked->has_failed = true; /* whatever the event is: an attempt has ended */
+        if (handshakes_explain(event, value, HANDSHAKES_CLIENT, self->question->curve != NULL,
+                               &why)) {
+            asked->refusal = why;
+        }
     }
 }
 
@@ -186,7 +189,7 @@ static void wait_for_answers(round_t *self)
         zmq_poll(items, open, POLL_MS);
         for (size_t i = 0; i < self->count; i++) {
             if (self->asked[i].socket) {
-                receive(&self->asked[i]);
+                receive(self, &self->asked[i]);
             }
         }
     }
@@ -211,6 +214,17 @@ static bool is_better(const round_t *self, const asked_t *a, const asked_t *b)
     return a->answer.index > b->answer.index;
 }
 
+static char *nobody_answers(const round_t *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        if (self->asked[i].refusal) {
+            return xasprintf("could not retrieve cluster information from the given URLs (%s: %s)",
+                             self->asked[i].url, self->asked[i].refusal);
+        }
+    }
+    return xstrdup("could not retrieve cluster information from the given URLs");
+}
+
 static char *choose(const round_t *self, join_answer_t *answer)
 {
     asked_t *best = NULL;
@@ -229,7 +243,7 @@ static char *choose(const round_t *self, join_answer_t *answer)
         }
     }
     if (!best) {
-        return xstrdup("could not retrieve cluster information from the given URLs");
+        return nobody_answers(self);
     }
     *answer = best->answer;
     best->answer = (join_answer_t){0};

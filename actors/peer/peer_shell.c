@@ -2,104 +2,129 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "actors/curve/handshakes_shell.h"
 #include "actors/peer/endpoint.h"
 #include "actors/peer/peer_socket_shell.h"
 #include "actors/runtime/clock.h"
+#include "messages/json.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
 enum { LANE_CONSENSUS, LANE_BULK, LANES };
 
-enum {
-    RECONNECT_MS = 50, /* and twice that, and so on, up to: */
-    RECONNECT_MAX_MS = 1000,
-    CONNECT_MS = 2000,   /* the kernel's own attempts get minutes apart */
-    UNANSWERED_MS = 5000 /* bytes without an acknowledgement of TCP's */
-};
+enum { REFUSED_US = 1000000 }; /* after a refused connection: the next attempt, with the next key */
 
 /* Another member's two connections. */
 typedef struct {
     uint64_t member;
-    zsock_t *sockets[LANES]; /* NULL when its URLs lead nowhere */
-    void *monitor;           /* ZeroMQ tells of the first lane's connection; NULL with its socket */
-    int monitor_fd;
-    bool monitor_wet;  /* as router_wet */
-    unsigned attempts; /* the next URL's turn */
+    bytes_t *urls;                /* all it has, NUL between them */
+    char *url;                    /* the one the sockets connect to */
+    zsock_t *sockets[LANES];      /* NULL when it leads nowhere */
+    zsock_t *monitor;             /* of the first; or NULL */
+    unsigned attempts;            /* the next URL's turn, and key's */
+    uint64_t again_us;            /* refused: when to connect anew; 0 = it was not */
+    uint8_t key[CURVE_KEY_BYTES]; /* with CURVE: what the member must show */
     peer_member_metrics_t *metrics;
 } dealers_t;
 
+/* With CURVE the ROUTER is made anew when a key is revoked: what it listens on stays open. */
+typedef struct {
+    char *url;
+    int fd;
+} listener_t;
+
 struct peer_shell {
     peer_shell_cfg_t cfg;
+    handshakes_t handshakes;
+    bool monitors_wet; /* as router_wet, of all monitors */
+    listener_t *listeners;
+    size_t listener_count, listener_capacity;
     zsock_t *router;
+    zsock_t *router_monitor; /* NULL = not watched, see is_strange */
     bool
         router_wet; /* the last look did not end with "nothing there": its descriptor tells nothing yet */
     dealers_t *dealers;
     size_t count, capacity;
-    struct pollfd *fds; /* RUNTIME_FDS, the router, each dealer's monitor */
-    size_t fds_capacity;
-    uint64_t monitors; /* made so far */
+    struct pollfd *fds;
+    size_t fd_capacity;
 };
 
-/* ---- sockets ---- */
+/* ---- what comes in ---- */
 
-static void set_int(zsock_t *socket, int option, int value)
+static void watch_router(peer_shell_t *self)
 {
-    int rc = zmq_setsockopt(zsock_resolve(socket), option, &value, sizeof value);
-    assert(rc == 0);
-    (void)rc;
+    if (!self->router_monitor) {
+        self->router_monitor = handshakes_watch(self->router, HANDSHAKES_EVENTS);
+        self->monitors_wet = true;
+    }
+}
+
+static void open_router(peer_shell_t *self)
+{
+    self->router = peer_socket_router(self->cfg.curve);
+    self->router_wet = true;
+    if (self->cfg.curve) {
+        watch_router(self);
+    }
+}
+
+static void close_router(peer_shell_t *self)
+{
+    handshakes_unwatch(self->router, &self->router_monitor);
+    zsock_destroy(&self->router);
 }
 
 peer_shell_t *peer_shell_new(const peer_shell_cfg_t *cfg)
 {
     peer_shell_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
-    self->router = peer_socket_new(ZMQ_ROUTER);
-    if (!self->router) {
-        abort(); /* no descriptors at start: as good as no memory */
-    }
-    peer_socket_place(self->router, 0);
-    self->router_wet = true;
+    self->handshakes = (handshakes_t){.has_curve = cfg->curve != NULL,
+                                      .flag = "--peer-curve-secret-key",
+                                      .metrics = cfg->metrics,
+                                      .counter = METRIC_PEER_HANDSHAKES_FAILED,
+                                      .log = cfg->log,
+                                      .log_context = cfg->log_context,
+                                      .actor = ACTOR_PEER};
+    open_router(self);
     return self;
+}
+
+static char *bind_copy(peer_shell_t *self, const listener_t *listener)
+{
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? xasprintf("cannot listen on %s: %s", listener->url, strerror(errno))
+                  : peer_socket_bind(self->router, listener->url, fd);
 }
 
 char *peer_shell_listen(peer_shell_t *self, const char *url, int fd)
 {
-    /* The socket is bound already, the address only says of what kind it is. */
-    bool is_unix = strncmp(url, "unix", 4) == 0;
-    char *endpoint = is_unix ? endpoint_of(url) : xstrdup("tcp://127.0.0.1:1");
-    if (!endpoint) {
-        return xasprintf("cannot listen on %s", url);
+    if (!self->cfg.curve) {
+        return peer_socket_bind(self->router, url, fd);
     }
-    void *handle = zsock_resolve(self->router);
-    set_int(self->router, ZMQ_USE_FD, fd);
-    char *error = zmq_bind(handle, endpoint) == 0
-                      ? NULL
-                      : xasprintf("cannot listen on %s: %s", url, zmq_strerror(zmq_errno()));
-    set_int(self->router, ZMQ_USE_FD, -1);
-    free(endpoint);
-    return error;
+    self->listeners = xgrow(self->listeners, &self->listener_capacity, self->listener_count + 1,
+                            sizeof *self->listeners);
+    listener_t *listener = &self->listeners[self->listener_count++];
+    *listener = (listener_t){.url = xstrdup(url), .fd = fd};
+    return bind_copy(self, listener);
 }
 
-static zsock_t *new_dealer(const peer_shell_t *self, size_t place, const char *endpoint)
+/* A key was revoked: everybody has to come through ZAP again. Who connects meanwhile waits in the kernel's queue. */
+static void reopen_router(peer_shell_t *self)
 {
-    zsock_t *socket = peer_socket_new(ZMQ_DEALER);
-    if (!socket) {
-        return NULL;
+    close_router(self);
+    open_router(self);
+    for (size_t i = 0; i < self->listener_count; i++) {
+        char *error = bind_copy(self, &self->listeners[i]);
+        if (error) {
+            self->cfg.log(self->cfg.log_context, LEVEL_FATAL, ACTOR_PEER, error, "");
+            abort(); /* no descriptors left */
+        }
     }
-    peer_socket_place(socket, 1 + place);
-    set_int(socket, ZMQ_IMMEDIATE, 1); /* nothing is queued for a connection that is not there */
-    set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
-    set_int(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
-    set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
-    set_int(socket, ZMQ_TCP_MAXRT, UNANSWERED_MS);
-    set_int(socket, ZMQ_IPV6, endpoint_is_ipv6(endpoint, self->cfg.names_are_ipv6));
-    if (zmq_connect(zsock_resolve(socket), endpoint) < 0) {
-        zsock_destroy(&socket);
-    }
-    return socket;
 }
 
 /* ---- links ---- */
@@ -127,75 +152,33 @@ static dealers_t *find_or_add(peer_shell_t *self, uint64_t member)
     return dealers;
 }
 
-static void complain(const peer_shell_t *self, uint64_t member, const char *what)
-{
-    char fields[64];
-    (void)snprintf(fields, sizeof fields, "\"remote-peer-id\":\"%llx\"",
-                   (unsigned long long)member);
-    self->cfg.log(self->cfg.log_context, LEVEL_WARN, ACTOR_PEER, what, fields);
-}
-
-/* The sender first: it would wait for a receiver that is gone. */
-static void unwatch_connection(dealers_t *dealers)
-{
-    if (dealers->sockets[LANE_CONSENSUS]) {
-        zmq_socket_monitor(zsock_resolve(dealers->sockets[LANE_CONSENSUS]), NULL, 0);
-    }
-    if (dealers->monitor) {
-        zmq_close(dealers->monitor);
-        dealers->monitor = NULL;
-    }
-}
-
-/* The address may be taken still: ZeroMQ closes the monitors of earlier sockets in its own time. */
-static int start_monitor(peer_shell_t *self, void *socket, char *address, size_t size)
-{
-    enum { TRIES = 100, EVENTS = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED };
-    int rc = -1;
-    for (int i = 0; rc < 0 && i < TRIES; i++) {
-        (void)snprintf(address, size, "inproc://peer-monitor-%llu",
-                       (unsigned long long)++self->monitors);
-        rc = zmq_socket_monitor(socket, address, EVENTS);
-    }
-    return rc;
-}
-
-/* Told of: the other side has closed the connection, and an attempt to make it has failed. Where there can be no
- * monitor, an election only takes longer. */
-static void watch_connection(peer_shell_t *self, dealers_t *dealers)
-{
-    char address[64];
-    size_t size = sizeof dealers->monitor_fd;
-    void *socket = zsock_resolve(dealers->sockets[LANE_CONSENSUS]);
-    if (start_monitor(self, socket, address, sizeof address) == 0) {
-        dealers->monitor = zmq_socket(zsys_init(), ZMQ_PAIR);
-    }
-    if (dealers->monitor && zmq_connect(dealers->monitor, address) == 0 &&
-        zmq_getsockopt(dealers->monitor, ZMQ_FD, &dealers->monitor_fd, &size) == 0) {
-        dealers->monitor_wet = true;
-        return;
-    }
-    unwatch_connection(dealers);
-    complain(self, dealers->member, "the connection to a peer cannot be watched");
-}
-
 static void disconnect(dealers_t *dealers)
 {
-    unwatch_connection(dealers);
+    handshakes_unwatch(dealers->sockets[LANE_CONSENSUS], &dealers->monitor);
     for (int lane = 0; lane < LANES; lane++) {
         zsock_destroy(&dealers->sockets[lane]);
     }
 }
 
-/* One URL after the other; yours. Over several at a time ZeroMQ would deal out messages in turn. */
-static char *next_url(dealers_t *dealers, slice_t urls)
+static void forget(dealers_t *dealers)
 {
+    disconnect(dealers);
+    bytes_unref(&dealers->urls);
+    free(dealers->url);
+}
+
+/* One URL after the other; yours. Over several at a time ZeroMQ would deal out messages in turn. *turn = how often
+ * all of them had theirs. */
+static char *next_url(dealers_t *dealers, size_t *turn)
+{
+    slice_t urls = bytes_slice(dealers->urls);
     size_t count = 1;
     for (size_t i = 0; i < urls.len; i++) {
         count += urls.data[i] == '\0';
     }
     const char *url = (const char *)urls.data;
     size_t left = urls.len;
+    *turn = dealers->attempts / count;
     for (size_t skip = dealers->attempts++ % count; skip > 0; skip--) {
         size_t len = strnlen(url, left) + 1;
         url += len;
@@ -204,35 +187,112 @@ static char *next_url(dealers_t *dealers, slice_t urls)
     return xasprintf("%.*s", (int)strnlen(url, left), url);
 }
 
-static void connect_to(peer_shell_t *self, dealers_t *dealers, slice_t urls)
+/* `is_known`: ZeroMQ could go there. */
+static void complain(peer_shell_t *self, const dealers_t *dealers, bool is_known)
 {
+    uint64_t held_back = 0;
+    slice_t url = slice_str(dealers->url);
+    if (!noted_admit(&self->handshakes.noted, is_known, url, clock_monotonic_us(), &held_back)) {
+        return;
+    }
+    buf_t fields = {0};
+    char member[48];
+    int len = snprintf(member, sizeof member,
+                       "\"remote-peer-id\":\"%llx\",\"url\":", (unsigned long long)dealers->member);
+    buf_append(&fields, member, (size_t)len);
+    buf_json_string(&fields, url);
+    buf_byte(&fields, '\0');
+    self->cfg.log(self->cfg.log_context, LEVEL_WARN, ACTOR_PEER,
+                  is_known && self->cfg.curve
+                      ? "no allowed CURVE certificate has this peer URL: cannot connect"
+                      : "a peer URL leads nowhere: only http and unix can be connected to",
+                  (const char *)fields.data);
+    buf_deinit(&fields);
+}
+
+/* Without CURVE nothing is to be told of who comes in before a member stays silent, perhaps because it has CURVE: a
+ * monitor takes memory. */
+static bool is_strange(const peer_shell_t *self, const dealers_t *dealers)
+{
+    return self->cfg.curve || dealers->attempts > 1;
+}
+
+/* `turn`: of the member's keys. */
+static void connect_lane(const peer_shell_t *self, dealers_t *dealers, int lane,
+                         const char *endpoint, size_t turn)
+{
+    size_t place = 1 + (size_t)(dealers - self->dealers);
+    zsock_t *socket =
+        peer_socket_dealer(place, endpoint_is_ipv6(endpoint, self->cfg.names_are_ipv6));
+    dealers->sockets[lane] = socket;
+    if (!socket) {
+        return;
+    }
+    curve_domain_t *curve = self->cfg.curve;
+    bool leads_somewhere = !curve || curve_connect(curve, socket, dealers->url, turn, dealers->key);
+    if (leads_somewhere && lane == LANE_CONSENSUS) {
+        dealers->monitor =
+            handshakes_watch(socket, HANDSHAKES_EVENTS | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED);
+    }
+    if (!leads_somewhere || zmq_connect(zsock_resolve(socket), endpoint) < 0) {
+        disconnect(dealers);
+    }
+}
+
+static void connect_afresh(peer_shell_t *self, dealers_t *dealers)
+{
+    size_t turn = 0;
     disconnect(dealers);
-    char *url = next_url(dealers, urls);
-    char *endpoint = endpoint_of(url);
+    dealers->again_us = 0;
+    free(dealers->url);
+    dealers->url = next_url(dealers, &turn);
+    char *endpoint = endpoint_of(dealers->url);
+    if (is_strange(self, dealers)) {
+        watch_router(self);
+    }
     for (int lane = 0; endpoint && lane < LANES; lane++) {
-        size_t place = (size_t)(dealers - self->dealers);
-        dealers->sockets[lane] = new_dealer(self, place, endpoint);
+        connect_lane(self, dealers, lane, endpoint, turn);
     }
-    if (dealers->sockets[LANE_CONSENSUS]) {
-        watch_connection(self, dealers);
-    } else {
-        complain(self, dealers->member,
-                 "a peer URL leads nowhere: only http and unix can be connected to");
+    if (!dealers->sockets[LANE_CONSENSUS]) {
+        complain(self, dealers, endpoint != NULL);
     }
+    self->monitors_wet = true;
     free(endpoint);
-    free(url);
 }
 
 static void on_link(peer_shell_t *self, const msg_link_t *link)
 {
     if (link->urls) {
-        connect_to(self, find_or_add(self, link->member), bytes_slice(link->urls));
+        dealers_t *dealers = find_or_add(self, link->member);
+        bytes_unref(&dealers->urls);
+        dealers->urls = bytes_ref(link->urls);
+        connect_afresh(self, dealers);
         return;
     }
     dealers_t *dealers = find(self, link->member);
     if (dealers) {
-        disconnect(dealers);
+        forget(dealers);
         *dealers = self->dealers[--self->count];
+    }
+}
+
+/* Looks whether keys have come or gone, and then lets nobody speak on whose key has: whoever was let in by one
+ * that is revoked, and whoever was connected to for one. */
+static void follow_keys(peer_shell_t *self)
+{
+    curve_change_t change = self->cfg.curve ? curve_take_change(self->cfg.curve) : CURVE_SAME;
+    if (change == CURVE_SAME) {
+        return;
+    }
+    if (change == CURVE_REVOKED) {
+        reopen_router(self);
+    }
+    for (size_t i = 0; i < self->count; i++) {
+        dealers_t *dealers = &self->dealers[i];
+        if (!dealers->sockets[LANE_CONSENSUS] ||
+            !curve_is_key_of(self->cfg.curve, dealers->url, dealers->key)) {
+            connect_afresh(self, dealers);
+        }
     }
 }
 
@@ -339,45 +399,59 @@ static bool receive(peer_shell_t *self, runtime_t *runtime, uint64_t now_us, siz
 static void receive_burst(peer_shell_t *self, runtime_t *runtime, uint64_t now_us)
 {
     size_t bytes = 0;
+    follow_keys(self);
     for (int i = 0; self->router_wet && i < LIMIT_PEER_BURST && bytes < LIMIT_PEER_BURST_BYTES;
          i++) {
         self->router_wet = receive(self, runtime, now_us, &bytes);
+        follow_keys(self); /* before the next message, whoever it is from */
     }
 }
 
-/* One event: its number and value, and the endpoint in a second part. False = nothing there. */
-static bool receive_event(dealers_t *dealers)
+/* However many connections of a member have ended, they say one thing. */
+static void tell_closed(const dealers_t *dealers, runtime_t *runtime, uint64_t now_us)
 {
-    zmq_msg_t part;
-    zmq_msg_init(&part);
-    bool there = zmq_msg_recv(&part, dealers->monitor, ZMQ_DONTWAIT) >= 0;
-    bool more = there && zmq_msg_more(&part);
-    while (more) {
-        more = zmq_msg_recv(&part, dealers->monitor, 0) >= 0 && zmq_msg_more(&part);
-    }
-    zmq_msg_close(&part);
-    return there;
+    msg_t *msg = msg_new(MSG_CLOSED);
+    msg->u.gone.member = dealers->member;
+    runtime_deliver(runtime, now_us, &msg);
 }
 
-/* However many there are of one member, they say one thing. */
-static void receive_events(peer_shell_t *self, runtime_t *runtime, uint64_t now_us)
+static void take_events(peer_shell_t *self, runtime_t *runtime, uint64_t now_us)
 {
+    if (!self->monitors_wet) {
+        return;
+    }
+    handshakes_news_t news = {0}; /* here: somebody else's */
+    bool more = self->router_monitor && handshakes_take(&self->handshakes, self->router_monitor,
+                                                        HANDSHAKES_SERVER, now_us, &news);
     for (size_t i = 0; i < self->count; i++) {
         dealers_t *dealers = &self->dealers[i];
-        if (!dealers->monitor || !dealers->monitor_wet) {
-            continue;
+        news = (handshakes_news_t){0};
+        more |= dealers->monitor && handshakes_take(&self->handshakes, dealers->monitor,
+                                                    HANDSHAKES_CLIENT, now_us, &news);
+        if (news.anew && !dealers->again_us) {
+            dealers->again_us = now_us + REFUSED_US;
         }
-        dealers->monitor_wet = false;
-        bool closed = false;
-        while (receive_event(dealers)) {
-            closed = true;
-        }
-        if (closed) {
-            msg_t *msg = msg_new(MSG_CLOSED);
-            msg->u.gone.member = dealers->member;
-            runtime_deliver(runtime, now_us, &msg);
+        if (news.closed) {
+            tell_closed(dealers, runtime, now_us);
         }
     }
+    self->monitors_wet = more;
+}
+
+/* The core would not: it may well hear a member that does not hear it. Returns when to look again. */
+static uint64_t connect_refused(peer_shell_t *self, uint64_t now_us)
+{
+    uint64_t due_us = DEADLINE_NONE;
+    for (size_t i = 0; i < self->count; i++) {
+        dealers_t *dealers = &self->dealers[i];
+        if (dealers->again_us && dealers->again_us <= now_us) {
+            connect_afresh(self, dealers);
+        }
+        if (dealers->again_us && dealers->again_us < due_us) {
+            due_us = dealers->again_us;
+        }
+    }
+    return due_us;
 }
 
 /* ---- the loop ---- */
@@ -393,46 +467,51 @@ static int sleep_ms(uint64_t deadline_us)
     return ms > SLEEP_MAX_MS ? SLEEP_MAX_MS : (int)ms;
 }
 
-static bool is_wet(const peer_shell_t *self)
+enum { FD_ROUTER = RUNTIME_FDS, FD_CURVE, FD_MONITORS };
+
+static struct pollfd readable(int fd)
 {
-    bool wet = self->router_wet;
-    for (size_t i = 0; i < self->count; i++) {
-        wet |= self->dealers[i].monitor && self->dealers[i].monitor_wet;
-    }
-    return wet;
+    return (struct pollfd){.fd = fd, .events = POLLIN}; /* -1 is ignored */
 }
 
-/* What there is to wait for; returns how many. poll() skips a descriptor of -1. */
-static nfds_t list_descriptors(peer_shell_t *self, const runtime_t *runtime)
+static int monitor_fd(zsock_t *monitor)
 {
-    size_t wanted = RUNTIME_FDS + 1 + self->count;
-    self->fds = xgrow(self->fds, &self->fds_capacity, wanted, sizeof *self->fds);
+    return monitor ? (int)zsock_fd(monitor) : -1;
+}
+
+static size_t collect_fds(peer_shell_t *self, runtime_t *runtime)
+{
     int own[RUNTIME_FDS];
     runtime_fds(runtime, own);
+    size_t count = FD_MONITORS + 1 + self->count;
+    self->fds = xgrow(self->fds, &self->fd_capacity, count, sizeof *self->fds);
     for (int i = 0; i < RUNTIME_FDS; i++) {
-        self->fds[i] = (struct pollfd){.fd = own[i], .events = POLLIN};
+        self->fds[i] = readable(own[i]);
     }
-    self->fds[RUNTIME_FDS] = (struct pollfd){.fd = (int)zsock_fd(self->router), .events = POLLIN};
+    self->fds[FD_ROUTER] = readable((int)zsock_fd(self->router));
+    self->fds[FD_CURVE] = readable(self->cfg.curve ? curve_change_fd(self->cfg.curve) : -1);
+    self->fds[FD_MONITORS] = readable(monitor_fd(self->router_monitor));
     for (size_t i = 0; i < self->count; i++) {
-        int fd = self->dealers[i].monitor ? self->dealers[i].monitor_fd : -1;
-        self->fds[RUNTIME_FDS + 1 + i] = (struct pollfd){.fd = fd, .events = POLLIN};
+        self->fds[FD_MONITORS + 1 + i] = readable(monitor_fd(self->dealers[i].monitor));
     }
-    return wanted;
+    return count;
 }
 
-static void sleep_until_wanted(peer_shell_t *self, runtime_t *runtime)
+static void sleep_until_wanted(peer_shell_t *self, runtime_t *runtime, uint64_t due_us)
 {
-    nfds_t count = list_descriptors(self, runtime);
-    bool pending = is_wet(self) || runtime_pending(runtime);
-    if (poll(self->fds, count, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
+    size_t count = collect_fds(self, runtime);
+    uint64_t core_due_us = runtime_deadline(runtime);
+    bool pending = self->router_wet || self->monitors_wet || runtime_pending(runtime);
+    if (poll(self->fds, count,
+             pending ? 0 : sleep_ms(core_due_us < due_us ? core_due_us : due_us)) <= 0) {
         return;
     }
     if (self->fds[0].revents || self->fds[1].revents) {
         runtime_woken(runtime);
     }
-    self->router_wet |= self->fds[RUNTIME_FDS].revents != 0;
-    for (size_t i = 0; i < self->count; i++) {
-        self->dealers[i].monitor_wet |= self->fds[RUNTIME_FDS + 1 + i].revents != 0;
+    self->router_wet |= self->fds[FD_ROUTER].revents != 0;
+    for (size_t i = FD_MONITORS; i < count; i++) {
+        self->monitors_wet |= self->fds[i].revents != 0;
     }
 }
 
@@ -442,9 +521,10 @@ void peer_shell_loop(runtime_t *runtime, void *shell)
     while (!runtime_ended(runtime)) {
         uint64_t now_us = clock_monotonic_us();
         receive_burst(self, runtime, now_us);
-        receive_events(self, runtime, now_us);
+        take_events(self, runtime, now_us);
+        uint64_t due_us = connect_refused(self, now_us);
         if (runtime_turn(runtime, now_us) == 0) {
-            sleep_until_wanted(self, runtime);
+            sleep_until_wanted(self, runtime, due_us);
         }
     }
 }
@@ -457,10 +537,15 @@ void peer_shell_destroy(peer_shell_t **self_p)
         return;
     }
     for (size_t i = 0; i < self->count; i++) {
-        disconnect(&self->dealers[i]);
+        forget(&self->dealers[i]);
     }
+    close_router(self);
+    for (size_t i = 0; i < self->listener_count; i++) {
+        free(self->listeners[i].url);
+        close(self->listeners[i].fd);
+    }
+    free(self->listeners);
     free(self->dealers);
     free(self->fds);
-    zsock_destroy(&self->router);
     free(self);
 }

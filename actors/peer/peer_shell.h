@@ -5,6 +5,7 @@
  * Owned by main until the actor starts, then by the actor's thread, then by main again. */
 #pragma once
 
+#include "actors/curve/curve_shell.h"
 #include "actors/peer/peer_metrics.h"
 #include "actors/runtime/shell.h"
 
@@ -13,7 +14,8 @@ typedef struct peer_shell peer_shell_t;
 typedef struct {
     metrics_t *metrics; /* the peer actor's; counted on its thread only, as in the core */
     peer_metrics_t *by_member;
-    bool names_are_ipv6; /* endpoint_names_are_ipv6 */
+    bool names_are_ipv6;   /* endpoint_names_are_ipv6 */
+    curve_domain_t *curve; /* NULL = without CURVE */
     void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
                 const char *fields);
     void *log_context;

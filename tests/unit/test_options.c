@@ -320,6 +320,8 @@ static void test_refusals(void **state)
         {"--max-learners=-1", "--max-learners must not be negative"},
         {"--cert-file=x",
          "--cert-file: TLS is not supported yet; only the default \\\"\\\" is accepted"},
+        {"--peer-curve-secret-key=k",
+         "--peer-curve-secret-key and --peer-curve-allowed-keys must be given together"},
         {"--config-file=/x", "configuration file /x: open: No such file or directory"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

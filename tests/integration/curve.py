@@ -1,0 +1,545 @@
+#!/usr/bin/python3
+"""CURVE between real members, with pyzmq and plain sockets as those who should not get in: a cluster elects, writes and
+sends snapshots under CURVE; strangers, plain clients and old protocols are refused; keys come and go while it runs;
+broken, duplicated and secret files among the allowed keys are skipped; who has no key is told so.
+
+    curve.py --server build/release/quorald --ctl build/release/quoralctl [--part NAME]
+
+Needs python3-zmq."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import support
+from cluster import Cluster
+from cluster_start import change
+
+try:
+    import zmq
+    import zmq.auth
+    import zmq.utils.monitor
+except ImportError:
+    support.skip("python3-zmq is not installed")
+
+ALLOWED_S = 10  # for what the members notice: they look once a second
+CATCHUP = 20
+
+
+# ---- keys ----
+
+class Keys:
+    """Pairs made by quoralctl keygen, and the directory of those that are allowed."""
+
+    def __init__(self, ctl, directory):
+        self.ctl, self.own, self.allowed = ctl, os.path.join(directory, "own"), os.path.join(directory, "allowed")
+        os.makedirs(self.own)
+        os.makedirs(self.allowed)
+
+    def make(self, name, peer_url=None, allow=True):
+        path = os.path.join(self.own, name)
+        subprocess.run([self.ctl, "keygen", path] + (["--peer-urls=" + peer_url] if peer_url else []),
+                       check=True, stdout=subprocess.DEVNULL)
+        if os.stat(path + "_secret").st_mode & 0o777 != 0o600:
+            support.fail("others may read a secret key")
+        if allow:
+            self.allow(name)
+        return path
+
+    def allow(self, name):
+        """Appears whole, as it should be done."""
+        new = os.path.join(self.allowed, ".new")
+        shutil.copy(os.path.join(self.own, name), new)
+        os.rename(new, os.path.join(self.allowed, name))
+
+    def revoke(self, name):
+        os.unlink(os.path.join(self.allowed, name))
+
+    def flags(self, name):
+        return ["--peer-curve-secret-key=" + os.path.join(self.own, name + "_secret"),
+                "--peer-curve-allowed-keys=" + self.allowed]
+
+    def pair(self, name):
+        """(public, secret), as pyzmq reads the files."""
+        return zmq.auth.load_certificate(os.path.join(self.own, name + "_secret"))
+
+    def public(self, name):
+        return zmq.auth.load_certificate(os.path.join(self.own, name))[0]
+
+
+def curve_cluster(options, directory, size=3):
+    cluster = Cluster(options.server, directory, size)
+    keys = Keys(options.ctl, directory)
+    for member in cluster.members:
+        keys.make(member.label, member.peer_url)
+        member.plain = list(member.extra)
+        member.extra += keys.flags(member.label) + ["--snapshot-catchup-entries=%d" % CATCHUP, "--snapshot-count=200"]
+    return cluster, keys
+
+
+# ---- who should not get in ----
+
+class Client:
+    """A DEALER of pyzmq, and what becomes of its connection."""
+
+    def __init__(self, member, keys=None, server_key=None):
+        self.context = zmq.Context.instance()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.immediate = 1
+        if keys:
+            self.socket.curve_publickey, self.socket.curve_secretkey = keys
+            self.socket.curve_serverkey = server_key
+        self.monitor = self.socket.get_monitor_socket()
+        self.socket.connect("tcp://127.0.0.1:%d" % member.peer_port)
+
+    def event(self, wanted, seconds=ALLOWED_S):
+        """The value of the next event of that kind; fails when there is none in time."""
+        end = time.monotonic() + seconds
+        seen = []
+        while time.monotonic() < end:
+            if self.monitor.poll(100):
+                message = zmq.utils.monitor.recv_monitor_message(self.monitor)
+                if message["event"] == wanted:
+                    return message["value"]
+                seen.append("%#x" % message["event"])
+        support.fail("no event %#x of a connection, but %s" % (wanted, seen))
+        return None
+
+    def let_in(self):
+        self.event(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+    def is_mute(self):
+        """Nothing can be sent: no connection has been made."""
+        try:
+            self.socket.send(b"anybody there?", zmq.DONTWAIT)
+        except zmq.Again:
+            return True
+        return False
+
+    def refused(self, event, value):
+        got = self.event(event)
+        if got != value:
+            support.fail("a connection was refused with %#x instead of %#x" % (got, value))
+        if not self.is_mute():
+            support.fail("a connection that was refused takes messages")
+        self.close()
+
+    def close(self):
+        self.socket.disable_monitor()
+        self.socket.close()
+
+
+MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+
+
+# ---- what members say ----
+
+def log_lines(member, text):
+    """The log's lines with this message since the member's start."""
+    found = []
+    for line in member.log_since_start().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("msg") == text:
+            found.append(entry)
+    return found
+
+
+def wait_log(member, text, seconds=ALLOWED_S, **fields):
+    def there():
+        return any(all(e.get(k.replace("_", "-")) == v for k, v in fields.items()) for e in log_lines(member, text))
+
+    Cluster.wait("%s logs \"%s\" %s" % (member.label, text, fields), there, seconds)
+
+
+def metric(member, name):
+    with urllib.request.urlopen(member.url + "/metrics", timeout=10) as page:
+        for line in page.read().decode().splitlines():
+            if line.startswith(name + " "):
+                return int(float(line.split()[-1]))
+    support.fail("no metric " + name)
+    return None
+
+
+def wait_metric(member, name, value):
+    Cluster.wait("%s of %s is %d" % (name, member.label, value), lambda: metric(member, name) == value, ALLOWED_S)
+
+
+REFUSED = 'quoral_curve_connections_total{domain="peer",result="refused"}'
+ALLOWED_KEYS = 'quoral_curve_allowed_keys{domain="peer"}'
+SKIPPED = 'quoral_curve_skipped_files{domain="peer"}'
+REVOKED = 'quoral_curve_revoked_keys_total{domain="peer"}'
+FAILED = "quoral_peer_handshakes_failed_total"
+
+
+# ---- load ----
+
+class Load(threading.Thread):
+    """Puts through one member, one after the other; every one must succeed."""
+
+    def __init__(self, cluster, member):
+        super().__init__(daemon=True)
+        self.cluster, self.member = cluster, member
+        self.calls = support.Calls(member.target)
+        self.stopping = False
+        self.done = 0
+        self.error = None
+        self.start()
+
+    def run(self):
+        put = self.calls.unary("etcdserverpb.KV/Put")
+        while not self.stopping:
+            request = self.cluster.rpc.PutRequest(key=b"load%d" % (self.done % 100), value=b"x" * 100)
+            try:
+                put(request.SerializeToString(), timeout=support_timeout())
+            except Exception as error:  # pylint: disable=broad-except
+                self.error = str(error)
+                return
+            self.done += 1
+
+    def end(self):
+        self.stopping = True
+        self.join(30)
+        self.calls.close()
+        if self.error:
+            support.fail("a put failed: " + self.error)
+        return self.done
+
+
+def support_timeout():
+    return 30
+
+
+def put(cluster, member, count=1, size=10):
+    for i in range(count):
+        request = cluster.rpc.PutRequest(key=b"key%d" % (i % 50), value=os.urandom(size))
+        cluster.call(member, "KV/Put", request)
+
+
+def revision(cluster, member):
+    return cluster.status(member).header.revision
+
+
+def caught_up(cluster, member, leader):
+    cluster.wait("%s has caught up" % member.label, lambda: revision(cluster, member) == revision(cluster, leader), 60)
+
+
+def others(cluster, leader):
+    return [m for m in cluster.members if m is not leader]
+
+
+# ---- parts ----
+
+def part_cluster(options, directory):
+    """Elects, writes, replaces a leader, sends a snapshot; a new member joins once its key is there."""
+    cluster, keys = curve_cluster(options, directory)
+    cluster.start()
+    leader = cluster.leader()
+    follower = others(cluster, leader)[0]
+    put(cluster, follower, 50)
+    for member in others(cluster, leader):
+        caught_up(cluster, member, leader)
+    follower.kill()
+    put(cluster, leader, CATCHUP * 10, 20000)
+    follower.start()
+    caught_up(cluster, follower, leader)
+    with open(follower.log_path, "rb") as log:
+        if b"installs a snapshot" not in log.read():
+            support.fail("no snapshot was installed: the test shows nothing")
+    leader.kill()
+    left = cluster.leader()
+    put(cluster, left, 10)
+    leader.start()
+    caught_up(cluster, leader, left)
+    if any(metric(m, REFUSED) for m in cluster.members):
+        support.fail("a member was refused")
+    join(cluster, keys, left)
+    cluster.stop()
+    return "a cluster under CURVE"
+
+
+def join(cluster, keys, leader):
+    rpc = cluster.rpc
+    new = cluster.new_server("m3")
+    keys.make("m3", new.peer_url, allow=False)
+    change(cluster, "MemberAdd", rpc.MemberAddRequest(peerURLs=[new.peer_url], isLearner=True))
+    initial = ",".join("%s=%s" % (m.label, m.peer_url) for m in cluster.members + [new])
+    new.extra = cluster.flags(new, initial, "existing") + keys.flags("m3")
+    new.start(wait=False)
+    if new.process.wait(30) != 1:
+        support.fail("a member joined without an allowed key:\n" + new.tail())
+    new.process = None
+    if not any("the other side does not allow this key" in line for line in new.log_fatal()):
+        support.fail("a joining member does not say that its key is refused:\n" + new.tail())
+    keys.allow("m3")
+    for member in cluster.members:
+        wait_metric(member, ALLOWED_KEYS, 4)
+    new.start()
+    cluster.members.append(new)
+    caught_up(cluster, new, leader)
+    if not all(metric(m, REFUSED) for m in cluster.members[:3]):
+        support.fail("not all members counted the one they refused")
+
+
+def zmtp2_is_refused(member):
+    """Protocols from before there were mechanisms: the connection is closed, nothing is accepted."""
+    signature = b"\xff\0\0\0\0\0\0\0\1\x7f"
+    for greeting in (signature + b"\1\5" + b"\0\0", b"\1\0" + b"\6\0hello"):  # ZMTP 2.0 as DEALER; ZMTP 1.0
+        with socket.create_connection(("127.0.0.1", member.peer_port), timeout=10) as connection:
+            connection.sendall(greeting)
+            try:
+                while connection.recv(1000):
+                    pass
+            except ConnectionResetError:
+                pass
+            except socket.timeout:
+                support.fail("an old protocol is not refused")
+
+
+def part_strangers(options, directory):
+    """Who has no allowed key gets in nowhere, and both sides say why. A plain member and one with CURVE find no way."""
+    cluster, keys = curve_cluster(options, directory)
+    cluster.start()
+    leader = cluster.leader()
+    member, other = others(cluster, leader)
+    keys.make("stranger", allow=False)
+    public = keys.public("stranger").decode()
+    Client(member, keys.pair("stranger"), keys.public(member.label)).refused(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400)
+    wait_log(member, "refused a connection", public_key=public, address="127.0.0.1", error="key is not allowed")
+    if metric(member, REFUSED) != 1:
+        support.fail("a refused connection is not counted")
+    failed = metric(member, FAILED)
+    zmtp2_is_refused(member)
+    wrong = Client(member, keys.pair(other.label), keys.public("stranger"))
+    wrong.event(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+    wait_log(member, "refused a connection that was made for another server's key")
+    wrong.close()
+    for _ in range(20):
+        Client(member).refused(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, MISMATCH)
+    Cluster.wait("failed handshakes are counted", lambda: metric(member, FAILED) >= failed + 20, ALLOWED_S)
+    # Whoever sees it first closes the connection; the other side may then see no more than that.
+    wait_log(member, "refused a connection without CURVE")
+    if len(log_lines(member, "refused a connection without CURVE")) > 1:
+        support.fail("the same is logged again and again")
+    plain_member(cluster, member, other, leader)
+    Client(member, keys.pair(other.label), keys.public(member.label)).let_in()
+    cluster.stop()
+    return "strangers"
+
+
+def plain_member(cluster, member, other, leader):
+    """One member is started without CURVE: nobody hears it, all say so; with its key it is back."""
+    flags = member.extra
+    member.kill()
+    member.extra = member.plain
+    member.start(wait=False)
+    wait_log(member, "the other side demands CURVE", 30)
+    wait_log(member, "refused a connection with CURVE, for which there is no key here")
+    wait_log(leader, "the other side does not speak CURVE")
+    wait_log(other, "refused a connection without CURVE")
+    if metric_when_up(member, FAILED) == 0:
+        support.fail("a plain member counts no failed handshakes")
+    member.kill()
+    member.extra = flags
+    member.start()
+    put(cluster, leader)
+    caught_up(cluster, member, leader)
+
+
+def metric_when_up(member, name):
+    Cluster.wait(member.label + " shows its metrics", lambda: is_up(member))
+    return metric(member, name)
+
+
+def is_up(member):
+    try:
+        with socket.create_connection(("127.0.0.1", member.client_port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def part_live(options, directory):
+    """Keys come and go under load: nobody else notices."""
+    cluster, keys = curve_cluster(options, directory)
+    cluster.start()
+    leader = cluster.leader()
+    term = cluster.status(leader).raftTerm
+    member, _ = others(cluster, leader)
+    load = Load(cluster, leader)
+    keys.make("guest", allow=False)
+    Client(leader, keys.pair("guest"), keys.public(leader.label)).refused(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400)
+    keys.allow("guest")
+    for other in cluster.members:
+        wait_metric(other, ALLOWED_KEYS, 4)
+    guest = Client(leader, keys.pair("guest"), keys.public(leader.label))
+    guest.let_in()
+    keys.revoke("guest")
+    guest.event(zmq.EVENT_DISCONNECTED)
+    guest.refused(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400)
+    for other in cluster.members:
+        wait_metric(other, REVOKED, 1)
+    revoke_member(cluster, keys, member, leader)
+    rotate_member(cluster, keys, member, leader)
+    done = load.end()
+    if cluster.status(leader).raftTerm != term:
+        support.fail("changes of keys made an election: term %d, then %d" % (term, cluster.status(leader).raftTerm))
+    for other in others(cluster, leader):
+        caught_up(cluster, other, leader)
+    cluster.stop()
+    return "keys added and revoked during %d puts" % done
+
+
+def revoke_member(cluster, keys, member, leader):
+    """It hears nothing and is not heard; with its key back it catches up."""
+    keys.revoke(member.label)
+    wait_log(leader, "no allowed CURVE certificate has this peer URL: cannot connect", url=member.peer_url)
+    wait_metric(leader, ALLOWED_KEYS, 2)
+    Cluster.wait("the revoked member is refused", lambda: metric(leader, REFUSED) > 2, ALLOWED_S)
+    stale = revision(cluster, member)
+    before = revision(cluster, leader)
+    Cluster.wait("the others go on", lambda: revision(cluster, leader) > before + 100)
+    if revision(cluster, member) > stale:
+        support.fail("a revoked member still hears of writes")
+    keys.allow(member.label)
+    Cluster.wait("the member catches up", lambda: revision(cluster, member) > before + 100)
+
+
+def rotate_member(cluster, keys, member, leader):
+    """A new pair beside the old one, then a restart with it, then the old one goes."""
+    name = member.label + "-new"
+    keys.make(name, member.peer_url)
+    for other in cluster.members:
+        wait_metric(other, ALLOWED_KEYS, 4)
+    member.kill()
+    member.extra += keys.flags(name)
+    member.start()
+    keys.revoke(member.label)
+    for other in cluster.members:
+        wait_metric(other, ALLOWED_KEYS, 3)
+    before = revision(cluster, leader)
+    Cluster.wait("the member with the new key keeps up", lambda: revision(cluster, member) > before + 50)
+
+
+def part_files(options, directory):
+    """What is no certificate is named once, skipped, and harms nobody. Without the directory the keys stay."""
+    cluster, keys = curve_cluster(options, directory)
+    cluster.start()
+    leader = cluster.leader()
+    bad = os.path.join(keys.allowed, "bad-")
+
+    def write(name, content):
+        with open(bad + name, "wb") as f:
+            f.write(content)
+
+    with open(os.path.join(keys.own, "m1"), "rb") as f:
+        good = f.read()
+    write("empty", b"")
+    write("garbage", os.urandom(5000))
+    write("huge", b"#" * 100000)
+    write("short", good.replace(b"public-key = \"", b"public-key = \"x"))
+    shutil.copy(os.path.join(keys.own, "m1"), os.path.join(keys.allowed, "twice"))
+    shutil.copy(os.path.join(keys.own, "m2_secret"), os.path.join(keys.allowed, "m2_secret"))
+    os.mkfifo(bad + "fifo")
+    os.mkdir(bad + "directory")
+    os.symlink("nowhere", bad + "link")
+    for member in cluster.members:
+        wait_metric(member, SKIPPED, 9)
+        wait_metric(member, ALLOWED_KEYS, 3)
+        wait_log(member, "skipped a certificate file", file="twice", error="its key is the one of m1")
+        wait_log(member, "skipped a certificate file", file="m2_secret",
+                 error="it holds a secret key, which does not belong here")
+        wait_log(member, "skipped a certificate file", file="bad-empty", error="it holds no public key")
+    time.sleep(4)  # several looks
+    for member in cluster.members:
+        if len(log_lines(member, "skipped a certificate file")) != 9:
+            support.fail("each file should be named once:\n" + member.tail(30))
+    # The first of two with one key goes: the second counts, and nobody is revoked.
+    keys.revoke("m1")
+    for member in cluster.members:
+        wait_metric(member, SKIPPED, 8)
+        wait_metric(member, ALLOWED_KEYS, 3)
+    put(cluster, leader, 5)
+    os.rename(keys.allowed, keys.allowed + "-away")
+    for member in cluster.members:
+        wait_log(member, "cannot read the allowed keys: those read before stay in force")
+    put(cluster, leader, 5)
+    Client(leader, keys.pair("m2"), keys.public(leader.label)).let_in()
+    os.rename(keys.allowed + "-away", keys.allowed)
+    if any(metric(m, REVOKED) for m in cluster.members):
+        support.fail("a key was revoked")
+    follower = others(cluster, leader)[0]
+    follower.kill()
+    put(cluster, leader, 5)
+    follower.start()  # with all the bad files there
+    caught_up(cluster, follower, leader)
+    cluster.stop()
+    return "bad files"
+
+
+def part_start(options, directory):
+    """What is wrong with the keys of a member is said at its start."""
+    keys = Keys(options.ctl, directory)
+    keys.make("a")
+    keys.make("b")
+    own = os.path.join(keys.own, "a_secret")
+    with open(own) as f:
+        mixed = f.read().replace(keys.public("a").decode(), keys.public("b").decode())
+    with open(os.path.join(keys.own, "mixed"), "w") as f:
+        f.write(mixed)
+    cases = [
+        (["--peer-curve-secret-key=" + own],
+         "--peer-curve-secret-key and --peer-curve-allowed-keys must be given together"),
+        (["--peer-curve-allowed-keys=" + keys.allowed],
+         "--peer-curve-secret-key and --peer-curve-allowed-keys must be given together"),
+        (["--peer-curve-secret-key=/nowhere", "--peer-curve-allowed-keys=" + keys.allowed], "No such file"),
+        (["--peer-curve-secret-key=" + own, "--peer-curve-allowed-keys=/nowhere"], "No such file"),
+        (["--peer-curve-secret-key=" + os.path.join(keys.own, "a"), "--peer-curve-allowed-keys=" + keys.allowed],
+         "it holds no secret key"),
+        (["--peer-curve-secret-key=" + os.path.join(keys.own, "mixed"), "--peer-curve-allowed-keys=" + keys.allowed],
+         "its public key does not belong to its secret key"),
+    ]
+    for flags, text in cases:
+        server = support.Server(options.server, os.path.join(directory, "data"), flags)
+        server.start(wait=False)
+        code = server.process.wait(30)
+        log = server.log_since_start().decode()
+        if code != 1 or text not in log:
+            support.fail("%s ended with %d and said:\n%s" % (flags, code, log))
+    again = subprocess.run([options.ctl, "keygen", os.path.join(keys.own, "a")], capture_output=True, text=True)
+    if again.returncode != 1 or not re.search("File exists", again.stderr):
+        support.fail("keygen overwrites a key: " + again.stderr)
+    return "%d wrong starts" % len(cases)
+
+
+PARTS = {"start": part_start, "cluster": part_cluster, "strangers": part_strangers, "live": part_live,
+         "files": part_files}
+
+
+def main():
+    parser = support.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--ctl", default=os.environ.get("QUORALCTL"), help="quoralctl")
+    parser.add_argument("--part", choices=sorted(PARTS), action="append")
+    options = support.parse(parser)
+    if not options.ctl:
+        parser.error("give --ctl or set QUORALCTL")
+    for name in options.part or PARTS:
+        directory = support.scratch("curve", in_memory=True)
+        begin = time.monotonic()
+        said = PARTS[name](options, directory)
+        shutil.rmtree(directory)
+        support.count("curve: %s, %.0f s" % (said, time.monotonic() - begin))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
