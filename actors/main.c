@@ -52,7 +52,9 @@ static void raise_descriptor_limit(void)
 static int serve(const options_t *options, log_t *log)
 {
     int signals = take_over_signals();
-    zsys_set_io_threads(LIMIT_IO_THREADS); /* before the first socket */
+    /* Before the first socket. Native clients have one of their own. */
+    bool is_native = options->listen_native.count || options->listen_publish.count;
+    zsys_set_io_threads(LIMIT_PEER_IO_THREADS + is_native);
     raise_descriptor_limit();
     node_t *node = NULL;
     char *error = node_start(options, log, &node);

@@ -18,6 +18,7 @@
 #include "actors/keeper/keeper.h"
 #include "actors/lease/lease.h"
 #include "actors/node_log.h"
+#include "actors/node_native.h"
 #include "actors/node_pages.h"
 #include "actors/peer/endpoint.h"
 #include "actors/peer/peer.h"
@@ -53,7 +54,8 @@ struct node {
     gateway_t *gateway;
     node_pages_t pages;
     const char **client_urls;
-    uint64_t origin;
+    node_native_t native;
+    uint64_t origin, native_origin;
     uint64_t incarnation; /* when the process started: peers tell it from its earlier self */
 };
 
@@ -178,7 +180,7 @@ static char *add_applier(node_t *self, uint64_t *applied)
     applier_cfg_t cfg = {
         .store = self->store,
         .generations = self->generations,
-        .origin = self->origin,
+        .origins = {self->origin, self->native_origin},
         .start_commit = self->recovered.commit,
         .flush_entries = self->options->snapshot_count,
         .catchup_entries = self->options->snapshot_catchup_entries,
@@ -280,29 +282,13 @@ static bytes_t *peer_urls(const urls_t *urls)
     return joined;
 }
 
-static char *listen_on(const node_t *self, const url_t *url, int *fd_p)
-{
-    gateway_address_t address = {.host = url->host,
-                                 .port = url->port,
-                                 .is_unix = url_is_unix(url),
-                                 .reuse_port = self->options->socket_reuse_port};
-    char *error = NULL;
-    *fd_p = gateway_listen(&address, &error);
-    if (*fd_p >= 0) {
-        return NULL;
-    }
-    char *text = xasprintf("cannot listen on %s: %s", url->text, error);
-    free(error);
-    return text;
-}
-
 static char *listen_for_peers(node_t *self)
 {
     const urls_t *urls = &self->options->listen_peer;
     char *error = NULL;
     for (size_t i = 0; i < urls->count && !error; i++) {
         int fd = -1;
-        error = listen_on(self, &urls->items[i], &fd);
+        error = node_listen(&urls->items[i], self->options->socket_reuse_port, &fd);
         if (!error) {
             error = peer_shell_listen(self->peer_shell, urls->items[i].text, fd);
         }
@@ -372,7 +358,7 @@ static char *listen_for_clients(node_t *self)
     const urls_t *urls = &self->options->listen_client;
     for (size_t i = 0; i < urls->count; i++) {
         int fd = -1;
-        char *error = listen_on(self, &urls->items[i], &fd);
+        char *error = node_listen(&urls->items[i], self->options->socket_reuse_port, &fd);
         if (error) {
             return error;
         }
@@ -381,7 +367,7 @@ static char *listen_for_clients(node_t *self)
     return NULL;
 }
 
-static api_t *make_api(node_t *self)
+static api_cfg_t make_api_cfg(node_t *self)
 {
     const options_t *options = self->options;
     const urls_t *urls = &options->advertise_client;
@@ -389,10 +375,11 @@ static api_t *make_api(node_t *self)
     for (size_t i = 0; i < urls->count; i++) {
         self->client_urls[i] = urls->items[i].text;
     }
-    api_cfg_t cfg = {
+    return (api_cfg_t){
         .cluster_id = self->recovered.identity.cluster_id,
         .member_id = self->recovered.identity.member_id,
         .origin = self->origin,
+        .publishes = true,
         .name = options->name,
         .client_urls = self->client_urls,
         .client_url_count = urls->count,
@@ -406,8 +393,6 @@ static api_t *make_api(node_t *self)
         .unix_offset_us = clock_unix_us() - clock_monotonic_us(),
         .seed = clock_random_seed(),
     };
-    api_sink_t sink = calls_sink(self->calls);
-    return api_new(&cfg, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
 }
 
 static void on_serving(void *context)
@@ -423,12 +408,33 @@ static void on_serving(void *context)
     }
 }
 
-static char *add_gateway(node_t *self)
+/* It is there also when nobody can come: asleep, and told little. */
+static char *add_native(node_t *self, const api_cfg_t *api)
+{
+    node_native_cfg_t cfg = {.options = self->options,
+                             .log = self->log,
+                             .api = api,
+                             .origin = self->native_origin,
+                             .metrics = &self->metrics[ACTOR_ZMQ_GATEWAY]};
+    char *error = node_native_new(&cfg, &self->native);
+    add_actor(self, (runtime_cfg_t){.id = ACTOR_ZMQ_GATEWAY,
+                                    .ops = &zmq_gateway_ops,
+                                    .core = self->native.core,
+                                    .loop = zmq_gateway_shell_loop,
+                                    .loop_context = self->native.shell});
+    return error;
+}
+
+static char *add_gateways(node_t *self)
 {
     const options_t *options = self->options;
     self->calls = calls_new();
-    api_t *api = make_api(self);
-    node_pages_init(&self->pages, self->actors, self->metrics, api_rpc_metrics(api),
+    api_cfg_t api_cfg = make_api_cfg(self);
+    api_sink_t sink = calls_sink(self->calls);
+    api_t *api = api_new(&api_cfg, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
+    char *error = add_native(self, &api_cfg);
+    const rpc_metrics_t *rpc[GATEWAY_COUNT] = {api_rpc_metrics(api), self->native.rpc};
+    node_pages_init(&self->pages, self->actors, self->metrics, rpc,
                     self->recovered.identity.member_id, options->enable_pprof);
     self->pages.metrics.extensive = options->metrics_extensive;
     self->pages.metrics.peers = &self->peer_metrics;
@@ -454,7 +460,7 @@ static char *add_gateway(node_t *self)
                                     .core = api,
                                     .loop = gateway_loop,
                                     .loop_context = self->gateway});
-    return listen_for_clients(self);
+    return error ? error : listen_for_clients(self);
 }
 
 /* ---- life ---- */
@@ -480,7 +486,7 @@ static char *assemble(node_t *self)
         error = add_peer(self);
     }
     if (!error) {
-        error = add_gateway(self);
+        error = add_gateways(self);
     }
     entries_deinit(&self->recovered.entries); /* the replicator holds what it needs */
     return error;
@@ -509,7 +515,8 @@ char *node_start(const options_t *options, log_t *log, node_t **node_p)
         self->metrics[id].clock_us = clock_monotonic_us;
     }
     self->incarnation = clock_unix_us();
-    self->origin = clock_random_seed() | 1; /* never 0, which marks entries that nobody waits for */
+    self->origin = clock_random_seed() | 3; /* never 0, which marks entries that nobody waits for */
+    self->native_origin = self->origin ^ 2;
     char *error = assemble(self);
     if (error) {
         node_stop(&self);
@@ -546,6 +553,7 @@ void node_stop(node_t **node_p)
     stop_by_stage(self);
     gateway_destroy(&self->gateway);
     peer_shell_destroy(&self->peer_shell);
+    zmq_gateway_shell_destroy(&self->native.shell);
     curve_stop(&self->curve); /* after the last socket that it guards */
     for (int id = 1; id < ACTOR_COUNT; id++) {
         runtime_destroy(&self->actors[id]);

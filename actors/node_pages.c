@@ -104,16 +104,18 @@ static void debug_text(void *context, const char *page, buf_t *out)
 }
 
 void node_pages_init(node_pages_t *self, runtime_t *const *actors, const metrics_t *blocks,
-                     const rpc_metrics_t *rpc_block, uint64_t member_id, bool debug)
+                     const rpc_metrics_t *const rpc_blocks[GATEWAY_COUNT], uint64_t member_id,
+                     bool debug)
 {
-    *self = (node_pages_t){.actors = actors, .rpc_block = rpc_block};
+    *self = (node_pages_t){.actors = actors};
+    memcpy(self->rpc_blocks, rpc_blocks, sizeof self->rpc_blocks);
     for (int id = 0; id < ACTOR_COUNT; id++) {
         self->blocks[id] = &blocks[id];
     }
     self->metrics = (metrics_page_t){.blocks = self->blocks,
                                      .block_count = ACTOR_COUNT,
-                                     .rpc_blocks = &self->rpc_block,
-                                     .rpc_block_count = 1,
+                                     .rpc_blocks = self->rpc_blocks,
+                                     .rpc_block_count = GATEWAY_COUNT,
                                      .member_id = member_id};
     self->pages = (http_pages_t){.context = self,
                                  .metrics_text = metrics_text_of,

@@ -10,10 +10,11 @@ typedef struct {
     runtime_t *const *actors; /* by id, ACTOR_COUNT of them; borrowed */
     metrics_page_t metrics;
     const metrics_t *blocks[ACTOR_COUNT]; /* by id */
-    const rpc_metrics_t *rpc_block;
+    const rpc_metrics_t *rpc_blocks[GATEWAY_COUNT];
     http_pages_t pages;
 } node_pages_t;
 
 /* `debug`: --enable-pprof. */
 void node_pages_init(node_pages_t *self, runtime_t *const *actors, const metrics_t *blocks,
-                     const rpc_metrics_t *rpc_block, uint64_t member_id, bool debug);
+                     const rpc_metrics_t *const rpc_blocks[GATEWAY_COUNT], uint64_t member_id,
+                     bool debug);

@@ -20,6 +20,7 @@
 #define WATCH      ACTOR_WATCH
 #define PEER       ACTOR_PEER
 #define GATEWAY    ACTOR_GRPC_GATEWAY
+#define ZMQ        ACTOR_ZMQ_GATEWAY
 
 const wiring_edge_t wiring_edges[] = {
     /* from      to          mailbox          kinds */
@@ -31,6 +32,7 @@ const wiring_edge_t wiring_edges[] = {
     {ELECTION,   WAL_WRITER, MAILBOX_DATA,    {MSG_HARDSTATE}, EDGE_FREE, 0, 0, "one outstanding"},
     {WAL_WRITER, ELECTION,   MAILBOX_CONTROL, {MSG_HS_DURABLE}, EDGE_FREE, 0, 0, "one per HARDSTATE"},
     {ELECTION,   GATEWAY,    MAILBOX_DATA,    {MSG_ROLE}, EDGE_FREE, 0, 0, "one per role change"},
+    {ELECTION,   ZMQ,        MAILBOX_DATA,    {MSG_ROLE}, EDGE_FREE, 0, 0, "one per role change"},
     {ELECTION,   LEASE,      MAILBOX_DATA,    {MSG_ROLE}, EDGE_FREE, 0, 0, "one per role change"},
 
     {REPLICATOR, WAL_WRITER, MAILBOX_DATA,    {MSG_APPEND_LOG, MSG_SNAP_MARK},
@@ -43,10 +45,17 @@ const wiring_edge_t wiring_edges[] = {
 
     {GATEWAY,    REPLICATOR, MAILBOX_DATA,    {MSG_PROPOSE, MSG_READ, MSG_TRANSFER},
      EDGE_REFUSE, 4096, MB(64), "the client sees: too many requests"},
+    {ZMQ,        REPLICATOR, MAILBOX_DATA,    {MSG_PROPOSE, MSG_READ, MSG_TRANSFER},
+     EDGE_REFUSE, 4096, MB(64), "the client sees: too many requests"},
     {REPLICATOR, GATEWAY,    MAILBOX_DATA,    {MSG_REJECTED, MSG_UNKNOWN, MSG_READ_AT, MSG_READ_FAIL},
+     EDGE_FREE, 0, 0, "answers"},
+    {REPLICATOR, ZMQ,        MAILBOX_DATA,    {MSG_REJECTED, MSG_UNKNOWN, MSG_READ_AT, MSG_READ_FAIL},
      EDGE_FREE, 0, 0, "answers"},
     {APPLIER,    GATEWAY,    MAILBOX_DATA,    {MSG_RESULT, MSG_APPLIED, MSG_RESTORED},
      EDGE_FREE, 0, 0, "answers, and one APPLIED per span"},
+    {APPLIER,    ZMQ,        MAILBOX_DATA,    {MSG_RESULT, MSG_APPLIED, MSG_RESTORED},
+     EDGE_FREE, 0, 0, "answers, and one APPLIED per span"},
+    {ZMQ,        APPLIER,    MAILBOX_DATA,    {MSG_ATTEND}, EDGE_FREE, 0, 0, "one when the first client comes, or the last goes"},
 
     {APPLIER,    WATCH,      MAILBOX_DATA,    {MSG_EVENTS, MSG_RESTORED},
      EDGE_HOLD, 64, MB(32), "the applier pauses; watch always consumes, so this ends"},
@@ -62,17 +71,28 @@ const wiring_edge_t wiring_edges[] = {
      EDGE_FREE, 0, 0, "answers"},
     {GATEWAY,    LEASE,      MAILBOX_DATA,    {MSG_LEASE_ASK},
      EDGE_REFUSE, 16384, MB(16), "the client sees: too many requests"},
+    {ZMQ,        LEASE,      MAILBOX_DATA,    {MSG_LEASE_ASK},
+     EDGE_REFUSE, 16384, MB(16), "the client sees: too many requests"},
     {LEASE,      GATEWAY,    MAILBOX_DATA,    {MSG_LEASE_ANSWER}, EDGE_FREE, 0, 0, "answers"},
+    {LEASE,      ZMQ,        MAILBOX_DATA,    {MSG_LEASE_ANSWER}, EDGE_FREE, 0, 0, "answers"},
 
     {GATEWAY,    WATCH,      MAILBOX_DATA,    {MSG_WATCH_CREATE, MSG_WATCH_CANCEL, MSG_WATCH_PROGRESS,
                                                MSG_WATCH_CONSUMED, MSG_WATCH_CLOSE},
      EDGE_KEEP, 16384, MB(16), "requests wait in their stream, whose window then closes"},
+    {ZMQ,        WATCH,      MAILBOX_DATA,    {MSG_WATCH_CREATE, MSG_WATCH_CANCEL, MSG_WATCH_PROGRESS,
+                                               MSG_WATCH_CONSUMED, MSG_WATCH_CLOSE},
+     EDGE_KEEP, 16384, MB(16), "requests wait in their stream, whose window then closes"},
     {WATCH,      GATEWAY,    MAILBOX_DATA,    {MSG_WATCH_OUT},
+     EDGE_CATCH_UP, 64, MB(32), "the gateway's watchers fall back to reading from the store"},
+    {WATCH,      ZMQ,        MAILBOX_DATA,    {MSG_WATCH_OUT},
      EDGE_CATCH_UP, 64, MB(32), "the gateway's watchers fall back to reading from the store"},
 
     {GATEWAY,    KEEPER,     MAILBOX_DATA,    {MSG_HASH},
      EDGE_REFUSE, 64, MB(1), "the client sees: too many requests"},
+    {ZMQ,        KEEPER,     MAILBOX_DATA,    {MSG_HASH},
+     EDGE_REFUSE, 64, MB(1), "the client sees: too many requests"},
     {KEEPER,     GATEWAY,    MAILBOX_DATA,    {MSG_HASHED}, EDGE_FREE, 0, 0, "answers"},
+    {KEEPER,     ZMQ,        MAILBOX_DATA,    {MSG_HASHED}, EDGE_FREE, 0, 0, "answers"},
 
     /* Other members. What is said to them or by them may be lost, never wait: who says it says it again. */
     {ELECTION,   PEER,       MAILBOX_DATA,    {MSG_PEER},
@@ -94,6 +114,7 @@ const wiring_edge_t wiring_edges[] = {
     {APPLIER,    PEER,       MAILBOX_DATA,    {MSG_PUBLISHED},
      EDGE_FREE, 0, 0, "one per change of a member's attributes"},
     {PEER,       GATEWAY,    MAILBOX_DATA,    {MSG_PEER_STATUS}, EDGE_FREE, 0, 0, "one per change of a member"},
+    {PEER,       ZMQ,        MAILBOX_DATA,    {MSG_PEER_STATUS}, EDGE_FREE, 0, 0, "one per change of a member"},
     {REPLICATOR, KEEPER,     MAILBOX_DATA,    {MSG_SNAP_READ, MSG_SNAP_TAKE, MSG_SNAP_DROP},
      EDGE_FREE, 0, 0, "one transfer per member, one in"},
     {KEEPER,     REPLICATOR, MAILBOX_CONTROL, {MSG_SNAP_DONE, MSG_SNAP_RECEIVED},

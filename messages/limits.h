@@ -97,7 +97,7 @@
 #define LIMIT_PEER_BURST       256          /* frames taken in before the core's end of burst */
 #define LIMIT_PEER_BURST_BYTES (16u << 20)  /* and their bytes: two large APPENDs */
 #define LIMIT_JOIN_URLS        64           /* asked at a time which cluster they are */
-#define LIMIT_IO_THREADS       4 /* of ZeroMQ: one for what comes in from members, others out */
+#define LIMIT_PEER_IO_THREADS  4 /* of ZeroMQ: one for what comes in from members, others out */
 #define LIMIT_FORWARD_ITEMS    LIMIT_CALLS /* proposals of one PROPOSE_FWD: one for every call */
 
 /* ---- native clients ---- */
@@ -182,6 +182,10 @@
 #define LIMIT_NATIVE_REGISTRATION_BYTES (16u << 20) /* of all subscriptions that are registered */
 #define LIMIT_NATIVE_REVISION_EVENTS                                                               \
     4096 /* of one revision that are published: more would only overrun every subscriber's queue */
+#define LIMIT_NATIVE_PUBLISH_QUEUE                                                                 \
+    10000 /* messages ZeroMQ holds for one subscriber: more than one revision has */
+#define LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES                                                    \
+    16384 /* from subscribers: a subscription too long for positions still filters */
 #define LIMIT_NATIVE_MARKS 256 /* published before other work has a turn */
 #define LIMIT_NATIVE_BEHIND_US                                                                     \
     3000000 /* a store behind its client may catch up; then another member */

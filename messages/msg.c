@@ -32,6 +32,7 @@ const char *actor_name(actor_id_t id)
         [ACTOR_WATCH] = "watch",
         [ACTOR_PEER] = "peer",
         [ACTOR_GRPC_GATEWAY] = "grpc_gateway",
+        [ACTOR_ZMQ_GATEWAY] = "zmq_gateway",
         [PORT_DISK] = "disk",
         [PORT_NETWORK] = "network",
     };

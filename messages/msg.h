@@ -17,7 +17,7 @@ typedef enum {
         MSG_KINDS_COUNT
 } msg_kind_t;
 
-/* Actors and the pseudo ports of shells. Which instance of a gateway is part of the id. */
+/* Actors and the pseudo ports of shells. */
 typedef enum {
     ACTOR_NONE = 0,
     ACTOR_ELECTION,
@@ -28,13 +28,25 @@ typedef enum {
     ACTOR_LEASE,
     ACTOR_WATCH,
     ACTOR_PEER,
-    ACTOR_GRPC_GATEWAY,
+    ACTOR_GRPC_GATEWAY, /* from here on: the gateways */
+    ACTOR_ZMQ_GATEWAY,
     ACTOR_COUNT,
     PORT_DISK = ACTOR_COUNT, /* the WAL writer's files, handled by its shell */
     PORT_NETWORK,            /* the peer actor's sockets, handled by its shell */
     PORT_END
 } actor_id_t;
 const char *actor_name(actor_id_t id);
+
+/* Gateways by number, for who tells all of them or has something for each. */
+enum { GATEWAY_COUNT = ACTOR_COUNT - ACTOR_GRPC_GATEWAY };
+static inline actor_id_t gateway_at(unsigned number)
+{
+    return (actor_id_t)(ACTOR_GRPC_GATEWAY + number);
+}
+static inline unsigned gateway_number(actor_id_t gateway)
+{
+    return (unsigned)gateway - ACTOR_GRPC_GATEWAY;
+}
 
 /* ---- log ---- */
 typedef struct {
@@ -108,6 +120,11 @@ typedef struct {
     uint64_t
         members_index; /* APPLIED: of the last entry that changed what the store knows of members */
 } msg_applied_t;       /* APPLIED, FLUSH and FLUSHED (index only) */
+/* ATTEND, from the native gateway: whether it wants APPLIED. Who has no clients is not woken by every span; who
+ * attends again is told the position at once. */
+typedef struct {
+    bool wanted;
+} msg_attend_t;
 typedef struct {
     shared_t *store;
     uint64_t index;
@@ -338,6 +355,7 @@ typedef struct msg {
         msg_role_t role;
         msg_committed_t committed;
         msg_applied_t applied;
+        msg_attend_t attend;
         msg_restored_t restored;
         msg_propose_t propose;
         msg_refusal_t refusal;

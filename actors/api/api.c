@@ -43,6 +43,7 @@ api_t *api_new(const api_cfg_t *cfg, const api_sink_t *sink, metrics_t *metrics)
     self->leaderless_due_us = DEADLINE_NONE;
     self->revision = 1;
     self->compacted = -1;
+    self->publish.done = !cfg->publishes;
     return self;
 }
 
@@ -355,7 +356,8 @@ static void on_role(api_t *self, const msg_role_t *role)
     self->role = *role;
     self->again_us = 0;
     api_look_at_transfers(self);
-    self->publish.done = false; /* a new leader may have the cluster's version to set */
+    self->publish.done =
+        !self->cfg.publishes; /* a new leader may have the cluster's version to set */
     api_publish_check(self);
 }
 
@@ -366,7 +368,7 @@ static void on_restored(api_t *self, msg_restored_t *restored)
     restored->store = NULL;
     view_unref(&self->view);
     self->revision = restored->revision;
-    self->publish.done = false;
+    self->publish.done = !self->cfg.publishes;
     self->members.is_stale = true;
     api_publish_check(self);
     api_on_applied(self, restored->index);

@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {
     uint64_t cluster_id, member_id;
     uint64_t origin;  /* random per start: marks our requests in the log (InternalRaftRequest.ID) */
+    bool publishes;   /* makes this member known through the log: one gateway does */
     const char *name; /* this member's, published with client_urls once there is a leader */
     const char *const *client_urls;
     size_t client_url_count;

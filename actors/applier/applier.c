@@ -21,7 +21,7 @@ enum {
 
 applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **error_p)
 {
-    assert(cfg->origin != 0);
+    assert(cfg->origins[0] != 0);
     assert(cfg->compaction_rows > 0);
     assert(cfg->flush_entries > 0);
     applier_t *self = xcalloc(1, sizeof *self);
@@ -53,6 +53,14 @@ static void free_burst(burst_t *burst)
     }
 }
 
+static void free_results(results_t *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        bytes_unref(&self->items[i].body);
+    }
+    free(self->items);
+}
+
 static void applier_destroy(void **self_p)
 {
     applier_t *self = *self_p;
@@ -64,16 +72,14 @@ static void applier_destroy(void **self_p)
         free_burst(&self->bursts[i]);
     }
     free(self->bursts);
-    for (size_t i = 0; i < self->result_count; i++) {
-        bytes_unref(&self->results[i].body);
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        free_results(&self->results[i]);
     }
-    free(self->results);
     free(self->lease_changes);
     for (size_t i = 0; i < self->held_count; i++) {
-        bytes_unref(&self->held[i].body);
+        bytes_unref(&self->held[i].result.body);
     }
     free(self->held);
-    free(self->held_revisions);
     buf_deinit(&self->answer.body);
     bytes_unref(&self->configuration);
     bytes_unref(&self->published);
@@ -219,22 +225,6 @@ static void send_lease_changes(applier_t *self, outbox_t *out)
     outbox_put(out, ACTOR_LEASE, &msg);
 }
 
-static void send_results(applier_t *self, outbox_t *out)
-{
-    if (self->result_count == 0) {
-        return;
-    }
-    msg_t *msg = msg_new(MSG_RESULT);
-    actor_id_t to = applier_gateway_of(self->results[0].req_id);
-    msg->u.result.items = self->results;
-    msg->u.result.count = self->result_count;
-    self->results = NULL;
-    self->result_count = 0;
-    self->result_capacity = 0;
-    self->result_bytes = 0;
-    outbox_put(out, to, &msg);
-}
-
 static void send_applied(const applier_t *self, actor_id_t to, outbox_t *out)
 {
     const mvcc_head_t *head = mvcc_current(self->mvcc);
@@ -261,6 +251,26 @@ static void report(applier_t *self, outbox_t *out)
         self->reported = applied;
         self->unreported_bytes = 0;
         send_applied(self, ACTOR_REPLICATOR, out);
+    }
+}
+
+/* A gateway knows how far the store is before its clients have their results. */
+static void tell_gateways(applier_t *self, outbox_t *out)
+{
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        if (gateway_at(i) != ACTOR_ZMQ_GATEWAY || self->is_attended) {
+            send_applied(self, gateway_at(i), out);
+        }
+        results_send(&self->results[i], i, out);
+    }
+    self->result_bytes = 0;
+}
+
+static void on_attend(applier_t *self, const msg_attend_t *attend, outbox_t *out)
+{
+    self->is_attended = attend->wanted;
+    if (self->is_attended && self->restore.phase == RESTORE_SERVING) {
+        send_applied(self, ACTOR_ZMQ_GATEWAY, out); /* otherwise RESTORED tells */
     }
 }
 
@@ -311,8 +321,7 @@ static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t 
         /* In this order: once a client has its result, its gateway knows how far the store is, and
          * asks lease and watch accordingly, who answer when they are that far themselves. The
          * gateway is first, since a client waits for it: waking the others takes time, too. */
-        send_applied(self, ACTOR_GRPC_GATEWAY, out);
-        send_results(self, out);
+        tell_gateways(self, out);
         send_events(self, changes, out);
         send_lease_changes(self, out);
         send_lease_position(self, out);
@@ -320,7 +329,7 @@ static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t 
         ask_for_flush(self, now_us, out);
     } else {
         self->lease_change_count = 0; /* lease gets all there are when the replay is over */
-        assert(self->result_count == 0);
+        assert(self->result_bytes == 0);
     }
     report(self, out);
 }
@@ -418,6 +427,7 @@ static void applier_step(void *context, const step_in_t *in, outbox_t *out)
     switch (in->msg->kind) {
     case MSG_COMMITTED: on_committed(self, &in->msg->u.committed); break;
     case MSG_SNAP_INSTALL: on_snap_install(self, &in->msg->u.snap); break;
+    case MSG_ATTEND: on_attend(self, &in->msg->u.attend, out); break;
     case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */
     case MSG_STOP:
         /* What is committed and not applied is applied at the next start. */

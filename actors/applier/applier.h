@@ -18,9 +18,10 @@ typedef struct applier applier_t;
 typedef struct {
     shared_t *store;            /* kv_t; a reference of its own is taken */
     generations_t *generations; /* where SNAP_INSTALL puts another one in force; borrowed */
-    uint64_t origin;            /* entries with this InternalRaftRequest.ID are answered; not 0 */
-    uint64_t start_commit;      /* nothing is served before this index is applied */
-    uint64_t flush_entries;     /* --snapshot-count: entries between forced flushes */
+    /* By gateway: entries with this InternalRaftRequest.ID are answered to it. The first is not 0. */
+    uint64_t origins[GATEWAY_COUNT];
+    uint64_t start_commit;    /* nothing is served before this index is applied */
+    uint64_t flush_entries;   /* --snapshot-count: entries between forced flushes */
     uint64_t catchup_entries; /* --snapshot-catchup-entries: what the replicator keeps; 0 = nothing,
                                    * and it hears of every span */
     size_t compaction_rows;   /* --compaction-batch-limit */

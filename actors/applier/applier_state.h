@@ -20,10 +20,24 @@ typedef struct {
 /* What an operation's client is told. Not built when nobody of ours waits. */
 typedef struct {
     bool wanted;
+    unsigned gateway; /* its number */
     api_error_t error;
     bool until_compacted; /* physical compaction: answered only when the work is done */
     buf_t body;           /* the answer's fields after the header */
 } answer_t;
+
+/* Results of the open span, for one gateway. */
+typedef struct {
+    result_t *items;
+    size_t count, capacity;
+} results_t;
+
+/* A physical compaction whose client waits. */
+typedef struct {
+    result_t result;
+    unsigned gateway;
+    int64_t revision;
+} held_t;
 
 /* What the replicator has handed over, in its order: entries, or a snapshot to be installed. */
 typedef struct {
@@ -48,20 +62,19 @@ struct applier {
     size_t burst_first, entry_next; /* the next entry to apply */
     uint64_t commit;
     /* The open span. */
-    result_t *results;
-    size_t result_count, result_capacity;
+    results_t results[GATEWAY_COUNT];
     size_t result_bytes; /* of bodies */
     lease_change_t *lease_changes;
     size_t lease_change_count, lease_change_capacity;
     answer_t answer; /* reused */
     /* Physical compactions whose clients wait. */
-    result_t *held;
-    int64_t *held_revisions;
-    size_t held_count, held_capacity, held_revision_capacity;
+    held_t *held;
+    size_t held_count, held_capacity;
     uint64_t next_compaction_us;
     uint64_t compaction_since_us; /* the one in progress, by the metrics' clock; 0 = none */
     uint64_t
-        clock_us; /* last reading of the metrics' clock: entries are measured one to the next */
+        clock_us;     /* last reading of the metrics' clock: entries are measured one to the next */
+    bool is_attended; /* by the native gateway: it wants APPLIED */
     bool lease_position_due; /* APPLIED to lease found no room */
     uint64_t reported;       /* applied index of the last APPLIED to the replicator, */
     size_t unreported_bytes; /* and what has been applied since */
@@ -107,12 +120,14 @@ void install_finish(applier_t *self, outbox_t *out);
 /* Background work of compaction that is due; answers clients whose physical compaction is done. */
 void compaction_step(applier_t *self, uint64_t now_us, outbox_t *out);
 /* Holds back the answer to a physical compaction. */
-void compaction_hold(applier_t *self, const result_t *result, int64_t revision);
+void compaction_hold(applier_t *self, unsigned gateway, const result_t *result, int64_t revision);
 bool compaction_is_crowded(const applier_t *self);
 /* Another store, which may have been compacted further. */
 void compaction_restored(applier_t *self, outbox_t *out);
 
 /* The environment is broken. */
 void applier_fail(applier_t *self, outbox_t *out, int rc);
-/* Which gateway waits for an answer: with several, the request id says it. */
-actor_id_t applier_gateway_of(uint64_t request_id);
+/* Appends to those of a gateway. */
+void results_add(results_t *self, const result_t *result);
+/* Sends them as one message, if there are any. */
+void results_send(results_t *self, unsigned gateway, outbox_t *out);

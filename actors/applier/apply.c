@@ -4,10 +4,20 @@
 #include "actors/applier/applier_state.h"
 #include "messages/xalloc.h"
 
-actor_id_t applier_gateway_of(uint64_t request_id)
+void results_add(results_t *self, const result_t *result)
 {
-    (void)request_id;
-    return ACTOR_GRPC_GATEWAY;
+    self->items = xgrow(self->items, &self->capacity, self->count + 1, sizeof *self->items);
+    self->items[self->count++] = *result;
+}
+
+void results_send(results_t *self, unsigned gateway, outbox_t *out)
+{
+    if (self->count) {
+        msg_t *msg = msg_new(MSG_RESULT);
+        msg->u.result = (msg_result_t){.items = self->items, .count = self->count};
+        *self = (results_t){0};
+        outbox_put(out, gateway_at(gateway), &msg);
+    }
 }
 
 static int apply_operation(applier_t *self, const envelope_t *envelope, answer_t *answer)
@@ -60,18 +70,21 @@ static void add_result(applier_t *self, const envelope_t *envelope, answer_t *an
     };
     self->result_bytes += bytes_len(result.body);
     if (answer->until_compacted && !answer->error) {
-        compaction_hold(self, &result, head->compacted);
+        compaction_hold(self, answer->gateway, &result, head->compacted);
         return;
     }
-    self->results =
-        xgrow(self->results, &self->result_capacity, self->result_count + 1, sizeof *self->results);
-    self->results[self->result_count++] = result;
+    results_add(&self->results[answer->gateway], &result);
 }
 
 static answer_t *begin_answer(applier_t *self, const envelope_t *asked)
 {
     answer_t *answer = &self->answer;
-    answer->wanted = self->restore.phase == RESTORE_SERVING && asked->origin == self->cfg.origin;
+    answer->gateway = 0;
+    while (answer->gateway < GATEWAY_COUNT &&
+           (asked->origin == 0 || self->cfg.origins[answer->gateway] != asked->origin)) {
+        answer->gateway++;
+    }
+    answer->wanted = self->restore.phase == RESTORE_SERVING && answer->gateway < GATEWAY_COUNT;
     answer->error = API_NONE;
     answer->until_compacted = false;
     buf_clear(&answer->body);

@@ -5,13 +5,11 @@
 /* Physical compactions that may wait at once. Above it nothing is applied until the work is done. */
 enum { HELD_MAX = 128 };
 
-void compaction_hold(applier_t *self, const result_t *result, int64_t revision)
+void compaction_hold(applier_t *self, unsigned gateway, const result_t *result, int64_t revision)
 {
     self->held = xgrow(self->held, &self->held_capacity, self->held_count + 1, sizeof *self->held);
-    self->held_revisions = xgrow(self->held_revisions, &self->held_revision_capacity,
-                                 self->held_count + 1, sizeof *self->held_revisions);
-    self->held[self->held_count] = *result;
-    self->held_revisions[self->held_count++] = revision;
+    self->held[self->held_count++] =
+        (held_t){.result = *result, .gateway = gateway, .revision = revision};
 }
 
 bool compaction_is_crowded(const applier_t *self)
@@ -23,21 +21,18 @@ bool compaction_is_crowded(const applier_t *self)
 static void release(applier_t *self, outbox_t *out)
 {
     size_t done = 0;
-    while (done < self->held_count && self->held_revisions[done] <= mvcc_compact_done(self->mvcc)) {
+    results_t results[GATEWAY_COUNT] = {{0}};
+    while (done < self->held_count && self->held[done].revision <= mvcc_compact_done(self->mvcc)) {
+        results_add(&results[self->held[done].gateway], &self->held[done].result);
         done++;
     }
-    if (done == 0) {
-        return;
-    }
-    msg_t *msg = msg_new(MSG_RESULT);
-    msg->u.result.items = xmemdup(self->held, done * sizeof *self->held);
-    msg->u.result.count = done;
-    actor_id_t to = applier_gateway_of(self->held[0].req_id);
     self->held_count -= done;
-    memmove(self->held, self->held + done, self->held_count * sizeof *self->held);
-    memmove(self->held_revisions, self->held_revisions + done,
-            self->held_count * sizeof *self->held_revisions);
-    outbox_put(out, to, &msg);
+    if (done) {
+        memmove(self->held, self->held + done, self->held_count * sizeof *self->held);
+    }
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        results_send(&results[i], i, out);
+    }
 }
 
 void compaction_restored(applier_t *self, outbox_t *out)

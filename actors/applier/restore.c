@@ -9,7 +9,8 @@
 
 enum { LEASES_PER_MESSAGE = 1000 };
 
-static const actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY};
+static const actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY,
+                                       ACTOR_ZMQ_GATEWAY};
 enum { RECEIVERS = sizeof receivers / sizeof *receivers };
 
 void restore_deinit(restore_t *self)

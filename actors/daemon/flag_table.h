@@ -24,6 +24,10 @@
     X(TICK_ADVANCE, "initial-election-tick-advance", BOOL, "true", ON, MEMBER, true, "", "Whether a member that has just started and hears no leader stands for election early.") \
     X(LISTEN_PEER, "listen-peer-urls", URLS, "http://localhost:2380", RULE, MEMBER, true, "", "List of URLs to listen on for peer traffic.") \
     X(LISTEN_CLIENT, "listen-client-urls", URLS, "http://localhost:2379", RULE, MEMBER, true, "", "List of URLs to listen on for client traffic, gRPC and HTTP.") \
+    X(LISTEN_NATIVE, "listen-native-urls", STRING, "", RULE, MEMBER, true, "", "List of URLs to listen on for native ZeroMQ clients; 'none' or empty for none. Left out: the first client URL's host, its port + 2.") \
+    X(LISTEN_PUBLISH, "listen-publish-urls", STRING, "", RULE, MEMBER, true, "", "List of URLs to publish events on for native ZeroMQ subscribers; 'none' or empty for none. Left out: the first client URL's host, its port + 3.") \
+    X(ADVERTISE_PUBLISH, "advertise-publish-urls", STRING, "", RULE, MEMBER, true, "", "List of URLs at which native clients find the published events, if not at the host they know.") \
+    X(NATIVE_PROGRESS, "native-progress-interval", DURATION, "1s", RULE, MEMBER, true, "", "Time between two progress marks of a subscription.") \
     X(LISTEN_CLIENT_HTTP, "listen-client-http-urls", URLS, "", LATER, MEMBER, true, "a port for HTTP alone", "List of URLs to listen on for HTTP only client traffic.") \
     X(MAX_SNAPSHOTS, "max-snapshots", UINT, "5", INERT, MEMBER, true, "no snapshot files are kept", "Maximum number of snapshot files to retain.") \
     X(MAX_WALS, "max-wals", UINT, "5", INERT, MEMBER, true, "log files go as soon as the store no longer needs them", "Maximum number of log files to retain.") \

@@ -48,6 +48,9 @@ void options_deinit(options_t *self)
     urls_deinit(&self->listen_client);
     urls_deinit(&self->advertise_peer);
     urls_deinit(&self->advertise_client);
+    urls_deinit(&self->listen_native);
+    urls_deinit(&self->listen_publish);
+    urls_deinit(&self->advertise_publish);
     *self = (options_t){0};
 }
 

@@ -35,6 +35,10 @@ typedef struct {
 
     urls_t listen_peer, listen_client;
     urls_t advertise_peer, advertise_client;
+    /* For native clients: texts say tcp:// and ipc://. None = that side is off. Derived: from listen_client. */
+    urls_t listen_native, listen_publish, advertise_publish;
+    bool native_is_derived, publish_is_derived;
+    uint64_t native_progress_us;
     char *initial_cluster, *initial_cluster_token;
     bool join_existing; /* --initial-cluster-state=existing */
     bool force_new_cluster;

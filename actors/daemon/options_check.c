@@ -197,7 +197,7 @@ static char *check_addresses(const check_t *self)
                                 "\"unixs:/path/to/socket\"",
                                 &options->advertise_client);
     }
-    return error;
+    return error ? error : options_check_native(self->flags, options);
 }
 
 /* ---- times ---- */

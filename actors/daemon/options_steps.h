@@ -23,5 +23,9 @@ char *options_parse_yaml(flag_set_t *flags, slice_t content, options_t *self)
 /* Checks all values and refuses what is not supported. NULL = self is filled; else why not, yours. */
 char *options_check(const flag_set_t *flags, options_t *self) __attribute__((warn_unused_result));
 
+/* The flags of the native side, given the client URLs. NULL, or why not, yours. */
+char *options_check_native(const flag_set_t *flags, options_t *self)
+    __attribute__((warn_unused_result));
+
 /* The fields of a log line: `"key":"value"`, escaped; yours. */
 char *options_field(const char *key, const char *value);

@@ -134,7 +134,7 @@ bool election_leader_is_gone(const election_t *self, uint64_t now_us)
 
 void election_announce(election_t *self, role_t role, outbox_t *out)
 {
-    static const actor_id_t listeners[] = {ACTOR_GRPC_GATEWAY, ACTOR_LEASE};
+    static const actor_id_t listeners[] = {ACTOR_GRPC_GATEWAY, ACTOR_ZMQ_GATEWAY, ACTOR_LEASE};
     msg_role_t now = {.term = self->term, .role = role, .leader = self->leader};
     if (self->started && now.term == self->told.term && now.role == self->told.role &&
         now.leader == self->told.leader) {

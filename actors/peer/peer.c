@@ -110,13 +110,21 @@ static void drop_link(peer_t *self, peer_link_t *link, outbox_t *out)
     links_remove(&self->links, link);
 }
 
-/* The gateway wants to know whether enough members can be reached. */
+static void tell_gateways(const msg_peer_status_t *status, outbox_t *out)
+{
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        msg_t *msg = msg_new(MSG_PEER_STATUS);
+        msg->u.peer_status = *status;
+        outbox_put(out, gateway_at(i), &msg);
+    }
+}
+
+/* Gateways want to know whether enough members can be reached. */
 static void tell_status(const peer_link_t *link, bool is_active, outbox_t *out)
 {
-    msg_t *msg = msg_new(MSG_PEER_STATUS);
-    msg->u.peer_status =
-        (msg_peer_status_t){.member = link->id, .is_active = is_active, .since_us = link->since_us};
-    outbox_put(out, ACTOR_GRPC_GATEWAY, &msg);
+    msg_peer_status_t status = {
+        .member = link->id, .is_active = is_active, .since_us = link->since_us};
+    tell_gateways(&status, out);
 }
 
 static void set_active(peer_link_t *link, bool is_active, uint64_t now_us, outbox_t *out)
@@ -350,12 +358,11 @@ static void on_pong(peer_link_t *link, const peer_msg_t *pong, uint64_t now_us)
     }
 }
 
-/* The gateway may have a client that asked for just that: no log brings the answer any more. */
+/* A gateway may have a client that asked for just that: no log brings the answer any more. */
 static void end_removed(const peer_t *self, uint64_t now_us, outbox_t *out)
 {
-    msg_t *msg = msg_new(MSG_PEER_STATUS);
-    msg->u.peer_status = (msg_peer_status_t){.member = self->cfg.member_id, .since_us = now_us};
-    outbox_put(out, ACTOR_GRPC_GATEWAY, &msg);
+    msg_peer_status_t status = {.member = self->cfg.member_id, .since_us = now_us};
+    tell_gateways(&status, out);
     outbox_end_node(out, "the member has been permanently removed from the cluster");
 }
 

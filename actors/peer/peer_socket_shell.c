@@ -43,6 +43,7 @@ zsock_t *peer_socket_new(int type)
 void peer_socket_place(zsock_t *socket, size_t place)
 {
     int threads = zmq_ctx_get(zsys_init(), ZMQ_IO_THREADS);
+    threads = threads < LIMIT_PEER_IO_THREADS ? threads : LIMIT_PEER_IO_THREADS;
     size_t others = threads > 1 ? (size_t)threads - 1 : 0;
     size_t thread = others && place ? 1 + (place - 1) % others : 0;
     uint64_t mask = 1ull << thread;

@@ -26,6 +26,15 @@ enum {
     OUT_BYTES_MAX = 16 << 20, /* answers collected in one turn before watchers fall back */
 };
 
+/* Answers for one gateway, collected in this turn, in order. */
+typedef struct {
+    msg_watch_out_t items;
+    size_t capacity;
+    size_t bytes;        /* of events; what several watchers share counts once */
+    const bytes_t *last; /* events collected last */
+    bool has_room;       /* the gateway can take them */
+} collected_t;
+
 struct watch {
     watch_cfg_t cfg;
     metrics_t *metrics;
@@ -35,9 +44,7 @@ struct watch {
     int64_t future_min; /* smallest start among future watchers; INT64_MAX = none */
     msg_t **early;      /* requests ahead of position, in order; owned */
     size_t early_count, early_capacity;
-    msg_watch_out_t out; /* collected in this turn, in order */
-    size_t out_capacity, out_bytes;
-    bool gateway_has_room;
+    collected_t out[GATEWAY_COUNT];
     uint64_t next_notify_us;
 };
 
@@ -47,7 +54,9 @@ watch_t *watch_new(const watch_cfg_t *cfg, metrics_t *metrics)
     self->cfg = *cfg;
     self->metrics = metrics;
     self->future_min = INT64_MAX;
-    self->gateway_has_room = true;
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        self->out[i].has_room = true;
+    }
     return self;
 }
 
@@ -61,11 +70,14 @@ static void watch_destroy(void **self_p)
     for (size_t i = 0; i < self->early_count; i++) {
         msg_free(&self->early[i]);
     }
-    for (size_t i = 0; i < self->out.count; i++) {
-        bytes_unref(&self->out.items[i].events);
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        const msg_watch_out_t *out = &self->out[i].items;
+        for (size_t k = 0; k < out->count; k++) {
+            bytes_unref(&out->items[k].events);
+        }
+        free(out->items);
     }
     free(self->early);
-    free(self->out.items);
     watcher_set_deinit(&self->set);
     shared_unref(&self->store);
     free(self);
@@ -73,31 +85,51 @@ static void watch_destroy(void **self_p)
 
 /* ---- answers ---- */
 
+static collected_t *collected_for(watch_t *self, const watch_stream_t *stream)
+{
+    return &self->out[gateway_number(stream->gateway)];
+}
+
+static bool is_open(const collected_t *out)
+{
+    return out->has_room && out->bytes < OUT_BYTES_MAX;
+}
+
 static void say(watch_t *self, const watch_stream_t *stream, watch_item_type_t type,
                 int64_t watch_id, int64_t revision, const bytes_t *events)
 {
-    self->out.items =
-        xgrow(self->out.items, &self->out_capacity, self->out.count + 1, sizeof *self->out.items);
-    self->out.items[self->out.count++] = (watch_item_t){.type = type,
-                                                        .stream = stream->id,
-                                                        .watch_id = watch_id,
-                                                        .revision = revision,
-                                                        .events = bytes_ref(events)};
+    collected_t *out = collected_for(self, stream);
+    msg_watch_out_t *list = &out->items;
+    list->items = xgrow(list->items, &out->capacity, list->count + 1, sizeof *list->items);
+    list->items[list->count++] = (watch_item_t){.type = type,
+                                                .stream = stream->id,
+                                                .watch_id = watch_id,
+                                                .revision = revision,
+                                                .events = bytes_ref(events)};
+    if (events && events != out->last) {
+        out->bytes += bytes_len(events);
+        out->last = events;
+    }
+}
+
+static void hand_out_to(collected_t *collected, actor_id_t gateway, outbox_t *out)
+{
+    collected->has_room = outbox_room(out, gateway);
+    if (collected->items.count == 0 || !collected->has_room) {
+        return;
+    }
+    msg_t *msg = msg_new(MSG_WATCH_OUT);
+    msg->u.watch_out = collected->items;
+    *collected = (collected_t){0};
+    outbox_put(out, gateway, &msg);
+    collected->has_room = outbox_room(out, gateway);
 }
 
 static void hand_out(watch_t *self, outbox_t *out)
 {
-    self->gateway_has_room = outbox_room(out, ACTOR_GRPC_GATEWAY);
-    if (self->out.count == 0 || !self->gateway_has_room) {
-        return;
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        hand_out_to(&self->out[i], gateway_at(i), out);
     }
-    msg_t *msg = msg_new(MSG_WATCH_OUT);
-    msg->u.watch_out = self->out;
-    self->out = (msg_watch_out_t){0};
-    self->out_capacity = 0;
-    self->out_bytes = 0;
-    outbox_put(out, ACTOR_GRPC_GATEWAY, &msg);
-    self->gateway_has_room = outbox_room(out, ACTOR_GRPC_GATEWAY);
 }
 
 /* What one stream may have unsent: less when many share the total, so that no number of clients that
@@ -111,10 +143,9 @@ static uint64_t stream_limit(const watch_t *self)
     return share < self->cfg.stream_bytes_max ? share : self->cfg.stream_bytes_max;
 }
 
-static bool can_take(const watch_t *self, const watch_stream_t *stream)
+static bool can_take(watch_t *self, const watch_stream_t *stream)
 {
-    return self->gateway_has_room && self->out_bytes < OUT_BYTES_MAX &&
-           stream->outstanding < stream_limit(self);
+    return is_open(collected_for(self, stream)) && stream->outstanding < stream_limit(self);
 }
 
 static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events, size_t count)
@@ -171,7 +202,6 @@ static void on_match(void *context, watch_group_t *group)
 static void deliver_group(watch_t *self, watch_group_t *group)
 {
     bytes_t *events = buf_bytes(&group->pending);
-    self->out_bytes += bytes_len(events);
     size_t slot = 0;
     while (slot < group->count) {
         watcher_t *watcher = group->watchers[slot];
@@ -296,10 +326,10 @@ static void cancel_compacted(watch_t *self, watcher_t *watcher, int64_t compacte
     watcher_set_remove(&self->set, watcher);
 }
 
-/* Picks the watchers of this slice; those that cannot take anything are set aside. */
-static void choose(watch_t *self, slice_work_t *work, int64_t compacted)
+/* Picks the gateway's watchers of this slice; those that cannot take anything are set aside. */
+static void choose(watch_t *self, unsigned gateway, slice_work_t *work, int64_t compacted)
 {
-    watcher_t *watcher = self->set.ready.first;
+    watcher_t *watcher = self->set.ready[gateway].first;
     work->from = INT64_MAX;
     while (watcher && work->count < SLICE_WATCHERS) {
         watcher_t *next = watcher->ready_next;
@@ -324,7 +354,6 @@ static void finish_slice(watch_t *self, slice_work_t *work, int64_t next)
         watcher_t *watcher = work->watchers[i];
         if (watcher->pending.len) {
             bytes_t *events = buf_bytes(&watcher->pending);
-            self->out_bytes += bytes_len(events);
             deliver(self, watcher, events, watcher->pending_count);
             bytes_unref(&events);
             buf_deinit(&watcher->pending);
@@ -337,7 +366,7 @@ static void finish_slice(watch_t *self, slice_work_t *work, int64_t next)
     }
 }
 
-static void catch_up(watch_t *self, outbox_t *out)
+static void catch_up(watch_t *self, unsigned gateway, outbox_t *out)
 {
     slice_work_t work = {0};
     kv_t *kv = shared_object(self->store);
@@ -345,7 +374,7 @@ static void catch_up(watch_t *self, outbox_t *out)
     mvcc_head_t head;
     int rc = mvcc_head(kv_snapshot_reader(snapshot), &head);
     if (rc == 0) {
-        choose(self, &work, head.compacted);
+        choose(self, gateway, &work, head.compacted);
     }
     if (rc == 0 && work.count) {
         int64_t next = 0;
@@ -362,18 +391,17 @@ static void catch_up(watch_t *self, outbox_t *out)
     }
 }
 
-static bool has_catch_up_work(const watch_t *self)
+static bool has_catch_up_work(const watch_t *self, unsigned gateway)
 {
-    return self->store && self->set.ready.count && self->gateway_has_room &&
-           self->out_bytes < OUT_BYTES_MAX;
+    return self->store && self->set.ready[gateway].count && is_open(&self->out[gateway]);
 }
 
 /* ---- requests ---- */
 
 static void on_create(watch_t *self, actor_id_t gateway, msg_watch_create_t *create)
 {
-    assert(
-        !watcher_set_find(&self->set, create->stream, create->watch_id)); /* api keeps ids apart */
+    assert(!watcher_set_find(&self->set, gateway, create->stream,
+                             create->watch_id)); /* api keeps ids apart */
     bool full = self->set.watchers.count >= LIMIT_WATCHERS;
     watcher_t *watcher = watcher_set_add(&self->set, gateway, create);
     say(self, watcher->stream, WATCH_ITEM_CREATED, watcher->id, self->position, NULL);
@@ -395,9 +423,9 @@ static void on_create(watch_t *self, actor_id_t gateway, msg_watch_create_t *cre
     }
 }
 
-static void on_cancel(watch_t *self, const msg_watch_stream_t *cancel)
+static void on_cancel(watch_t *self, actor_id_t gateway, const msg_watch_stream_t *cancel)
 {
-    watcher_t *watcher = watcher_set_find(&self->set, cancel->stream, cancel->watch_id);
+    watcher_t *watcher = watcher_set_find(&self->set, gateway, cancel->stream, cancel->watch_id);
     if (watcher) {
         say(self, watcher->stream, WATCH_ITEM_CANCELED, watcher->id, self->position, NULL);
         watcher_set_remove(&self->set, watcher);
@@ -405,17 +433,17 @@ static void on_cancel(watch_t *self, const msg_watch_stream_t *cancel)
 }
 
 /* Answered only when every watcher of the stream is synced; travels behind their events. */
-static void on_progress(watch_t *self, const msg_watch_stream_t *progress)
+static void on_progress(watch_t *self, actor_id_t gateway, const msg_watch_stream_t *progress)
 {
-    const watch_stream_t *stream = watcher_set_stream(&self->set, progress->stream);
+    const watch_stream_t *stream = watcher_set_stream(&self->set, gateway, progress->stream);
     if (stream && stream->count && stream->synced == stream->count) {
         say(self, stream, WATCH_ITEM_PROGRESS, -1, self->position, NULL);
     }
 }
 
-static void on_consumed(watch_t *self, const msg_watch_stream_t *consumed)
+static void on_consumed(watch_t *self, actor_id_t gateway, const msg_watch_stream_t *consumed)
 {
-    watch_stream_t *stream = watcher_set_stream(&self->set, consumed->stream);
+    watch_stream_t *stream = watcher_set_stream(&self->set, gateway, consumed->stream);
     if (!stream) {
         return;
     }
@@ -444,10 +472,12 @@ static void on_request(watch_t *self, msg_t *msg)
 {
     switch (msg->kind) {
     case MSG_WATCH_CREATE: on_create(self, msg->from, &msg->u.watch_create); break;
-    case MSG_WATCH_CANCEL: on_cancel(self, &msg->u.watch_stream); break;
-    case MSG_WATCH_PROGRESS: on_progress(self, &msg->u.watch_stream); break;
-    case MSG_WATCH_CONSUMED: on_consumed(self, &msg->u.watch_stream); break;
-    case MSG_WATCH_CLOSE: watcher_set_close_stream(&self->set, msg->u.watch_stream.stream); break;
+    case MSG_WATCH_CANCEL: on_cancel(self, msg->from, &msg->u.watch_stream); break;
+    case MSG_WATCH_PROGRESS: on_progress(self, msg->from, &msg->u.watch_stream); break;
+    case MSG_WATCH_CONSUMED: on_consumed(self, msg->from, &msg->u.watch_stream); break;
+    case MSG_WATCH_CLOSE:
+        watcher_set_close_stream(&self->set, msg->from, msg->u.watch_stream.stream);
+        break;
     default: assert(!"not a request");
     }
 }
@@ -507,15 +537,19 @@ static void notify(watch_t *self, uint64_t now_us)
 static void end_of_burst(watch_t *self, uint64_t now_us, outbox_t *out)
 {
     hand_out(self, out);
-    if (has_catch_up_work(self)) {
-        catch_up(self, out);
+    size_t slow = 0;
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        if (has_catch_up_work(self, i)) {
+            catch_up(self, i, out);
+        }
+        slow += self->set.ready[i].count;
     }
     notify(self, now_us);
     hand_out(self, out);
     size_t watchers = self->set.watchers.count;
     metrics_set(self->metrics, METRIC_WATCHERS, watchers);
     metrics_set(self->metrics, METRIC_WATCH_STREAMS, self->set.streams.count);
-    metrics_set(self->metrics, METRIC_WATCHERS_SLOW, self->set.ready.count);
+    metrics_set(self->metrics, METRIC_WATCHERS_SLOW, slow);
     metrics_set(self->metrics, METRIC_EVENTS_PENDING, self->set.pending);
 }
 
@@ -548,7 +582,11 @@ static void watch_step(void *context, const step_in_t *in, outbox_t *out)
 static uint64_t watch_deadline(const void *context)
 {
     const watch_t *self = context;
-    return has_catch_up_work(self) ? 0 : self->next_notify_us;
+    bool has_work = false;
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        has_work = has_work || has_catch_up_work(self, i);
+    }
+    return has_work ? 0 : self->next_notify_us;
 }
 
 const core_ops_t watch_ops = {

@@ -14,29 +14,36 @@ static const sm_state_t phases[] = {
     [WATCHER_FUTURE] = {"future", SM_TO(WATCHER_READY)},
 };
 
-static uint64_t hash_watcher(uint64_t stream, int64_t id)
+static uint64_t hash_stream(actor_id_t gateway, uint64_t id)
 {
-    return hash_u64(stream * 31 + (uint64_t)id);
+    return hash_u64(id ^ (uint64_t)gateway_number(gateway) << 63);
 }
 
-watch_stream_t *watcher_set_stream(const watcher_set_t *self, uint64_t id)
+static uint64_t hash_watcher(actor_id_t gateway, uint64_t stream, int64_t id)
+{
+    return hash_u64(stream * 31 + (uint64_t)id + gateway_number(gateway));
+}
+
+watch_stream_t *watcher_set_stream(const watcher_set_t *self, actor_id_t gateway, uint64_t id)
 {
     size_t cursor = 0;
     watch_stream_t *stream = NULL;
-    while ((stream = table_next(&self->streams, hash_u64(id), &cursor))) {
-        if (stream->id == id) {
+    while ((stream = table_next(&self->streams, hash_stream(gateway, id), &cursor))) {
+        if (stream->id == id && stream->gateway == gateway) {
             return stream;
         }
     }
     return NULL;
 }
 
-watcher_t *watcher_set_find(const watcher_set_t *self, uint64_t stream, int64_t id)
+watcher_t *watcher_set_find(const watcher_set_t *self, actor_id_t gateway, uint64_t stream,
+                            int64_t id)
 {
     size_t cursor = 0;
     watcher_t *watcher = NULL;
-    while ((watcher = table_next(&self->watchers, hash_watcher(stream, id), &cursor))) {
-        if (watcher->stream->id == stream && watcher->id == id) {
+    while ((watcher = table_next(&self->watchers, hash_watcher(gateway, stream, id), &cursor))) {
+        if (watcher->stream->id == stream && watcher->stream->gateway == gateway &&
+            watcher->id == id) {
             return watcher;
         }
     }
@@ -45,12 +52,12 @@ watcher_t *watcher_set_find(const watcher_set_t *self, uint64_t stream, int64_t 
 
 static watch_stream_t *need_stream(watcher_set_t *self, actor_id_t gateway, uint64_t id)
 {
-    watch_stream_t *stream = watcher_set_stream(self, id);
+    watch_stream_t *stream = watcher_set_stream(self, gateway, id);
     if (!stream) {
         stream = xcalloc(1, sizeof *stream);
         stream->id = id;
         stream->gateway = gateway;
-        table_add(&self->streams, hash_u64(id), stream);
+        table_add(&self->streams, hash_stream(gateway, id), stream);
     }
     return stream;
 }
@@ -72,7 +79,7 @@ watcher_t *watcher_set_add(watcher_set_t *self, actor_id_t gateway, msg_watch_cr
     }
     stream->watchers = watcher;
     stream->count++;
-    table_add(&self->watchers, hash_watcher(stream->id, watcher->id), watcher);
+    table_add(&self->watchers, hash_watcher(gateway, stream->id, watcher->id), watcher);
     return watcher;
 }
 
@@ -131,12 +138,17 @@ static void leave_ready(ready_list_t *list, watcher_t *watcher)
     list->count--;
 }
 
+static ready_list_t *ready_of(watcher_set_t *self, const watcher_t *watcher)
+{
+    return &self->ready[gateway_number(watcher->stream->gateway)];
+}
+
 static void leave_phase(watcher_set_t *self, watcher_t *watcher)
 {
     if (watcher->phase.state == WATCHER_SYNCED) {
         leave_group(self, watcher);
     } else if (watcher->phase.state == WATCHER_READY) {
-        leave_ready(&self->ready, watcher);
+        leave_ready(ready_of(self, watcher), watcher);
     }
 }
 
@@ -147,7 +159,7 @@ void watcher_set_move(watcher_set_t *self, watcher_t *watcher, unsigned phase)
     if (phase == WATCHER_SYNCED) {
         join_group(self, watcher);
     } else if (phase == WATCHER_READY) {
-        join_ready(&self->ready, watcher);
+        join_ready(ready_of(self, watcher), watcher);
     }
 }
 
@@ -192,13 +204,13 @@ void watcher_set_remove(watcher_set_t *self, watcher_t *watcher)
         watcher->stream_next->stream_prev = watcher->stream_prev;
     }
     stream->count--;
-    table_remove(&self->watchers, hash_watcher(stream->id, watcher->id), watcher);
+    table_remove(&self->watchers, hash_watcher(stream->gateway, stream->id, watcher->id), watcher);
     free_watcher(watcher);
 }
 
-void watcher_set_close_stream(watcher_set_t *self, uint64_t id)
+void watcher_set_close_stream(watcher_set_t *self, actor_id_t gateway, uint64_t id)
 {
-    watch_stream_t *stream = watcher_set_stream(self, id);
+    watch_stream_t *stream = watcher_set_stream(self, gateway, id);
     if (!stream) {
         return;
     }
@@ -206,7 +218,7 @@ void watcher_set_close_stream(watcher_set_t *self, uint64_t id)
         watcher_set_remove(self, stream->watchers); /* NOLINT: it moves stream->watchers on */
     }
     self->pending -= stream->pending;
-    table_remove(&self->streams, hash_u64(id), stream);
+    table_remove(&self->streams, hash_stream(gateway, id), stream);
     free(stream);
 }
 

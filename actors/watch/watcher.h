@@ -48,19 +48,21 @@ typedef struct {
 
 typedef struct {
     table_t watchers; /* by stream and id */
-    table_t streams;  /* by id */
+    table_t streams;  /* by gateway and id */
     watch_index_t index;
-    ready_list_t ready;
+    ready_list_t ready[GATEWAY_COUNT];
     uint64_t pending; /* of all streams */
 } watcher_set_t;      /* zero-initialised is empty */
 
 void watcher_set_deinit(watcher_set_t *self);
-watch_stream_t *watcher_set_stream(const watcher_set_t *self, uint64_t stream);
-watcher_t *watcher_set_find(const watcher_set_t *self, uint64_t stream, int64_t id);
+/* Streams of different gateways may have the same id. */
+watch_stream_t *watcher_set_stream(const watcher_set_t *self, actor_id_t gateway, uint64_t stream);
+watcher_t *watcher_set_find(const watcher_set_t *self, actor_id_t gateway, uint64_t stream,
+                            int64_t id);
 /* Moves key and range_end out of `create`; makes the stream if it is new. */
 watcher_t *watcher_set_add(watcher_set_t *self, actor_id_t gateway, msg_watch_create_t *create);
 void watcher_set_remove(watcher_set_t *self, watcher_t *watcher);
-void watcher_set_close_stream(watcher_set_t *self, uint64_t stream);
+void watcher_set_close_stream(watcher_set_t *self, actor_id_t gateway, uint64_t stream);
 /* The stream's gateway gets that much to send; its client has taken that much. */
 void watcher_set_give(watcher_set_t *self, watch_stream_t *stream, size_t bytes, size_t events);
 void watcher_set_taken(watcher_set_t *self, watch_stream_t *stream, uint64_t bytes);

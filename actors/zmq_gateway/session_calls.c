@@ -50,8 +50,17 @@ static uint64_t open_call(sessions_t *self, session_t *session, const session_ca
     return id_of(self, number);
 }
 
-static void close_call(sessions_t *self, session_call_t *slot)
+static bool is_read(const session_call_t *call)
 {
+    return call->begun && call->method == METHOD_RANGE;
+}
+
+/* `octets`: of its answer; 0 = there was none. */
+static void close_call(sessions_t *self, session_call_t *slot, uint64_t octets)
+{
+    if (is_read(slot)) {
+        session_read_ended(slot->session, octets);
+    }
     id_map_remove(&slot->session->calls, slot->id);
     bytes_unref(&slot->answer);
     slot->session = NULL;
@@ -115,6 +124,7 @@ void sessions_finish(sessions_t *self, uint64_t id, grpc_code_t code, const char
     }
     session_t *session = call->session;
     uint64_t client_id = call->id;
+    uint64_t octets = call->answer ? native_octets(bytes_len(call->answer)) : 0;
     if (code != GRPC_OK) {
         fail(self, session, client_id, code, text);
     } else if (!has_one_answer(call->method)) {
@@ -124,7 +134,8 @@ void sessions_finish(sessions_t *self, uint64_t id, grpc_code_t code, const char
     } else {
         send_done(self, session, client_id, code, bytes_take(&call->answer));
     }
-    close_call(self, call);
+    close_call(self, call, octets);
+    session_mark_dirty(self, session); /* what waits behind it may go on */
 }
 
 /* ---- requests ---- */
@@ -134,10 +145,11 @@ static void end_call(sessions_t *self, uint64_t id, grpc_code_t code, const char
 {
     session_call_t *call = session_call_find(self, id);
     if (call->begun) {
+        self->touched = true;
         api_call_cancel(self->api, id);
     }
     fail(self, call->session, call->id, code, text);
-    close_call(self, call);
+    close_call(self, call, 0);
 }
 
 /* The request core may end the call within each of these. */
@@ -155,12 +167,15 @@ void session_deliver(sessions_t *self, session_request_t *request)
                                .flags = call->flags,
                                .client_version = bytes_slice(call->session->client_version)};
             call->begun = true;
+            self->touched = true;
+            call->session->reads_open += is_read(call);
             api_call_begin(self->api, request->call, &info, self->now_us);
             call = session_call_find(self, request->call);
         }
     }
     call = call && call->closed ? NULL : call; /* it has said that this would not come */
     bool ends = request->ends;
+    self->touched = self->touched || call;
     if (call && request->body) {
         /* As with gRPC, who may say one thing has said it. */
         ends = ends || method_info(call->method)->type != RPC_BIDI_STREAM;
@@ -176,7 +191,7 @@ void session_deliver(sessions_t *self, session_request_t *request)
 
 static void take_request(sessions_t *self, session_t *session, session_request_t *request)
 {
-    if (session->waiting.count == 0 && session_admits(self, session)) {
+    if (session->waiting.count == 0 && session_admits(self, session, request)) {
         session_deliver(self, request);
     } else if (!session_wait(self, session, request)) {
         bytes_unref(&request->body);
@@ -310,9 +325,10 @@ void session_drop_calls(sessions_t *self, session_t *session)
     while ((known = id_map_next(&session->calls, &at))) {
         session_call_t *call = &self->slots[(uintptr_t)known - 1];
         if (call->begun) {
+            self->touched = true;
             api_call_cancel(self->api, id_of(self, (uint32_t)((uintptr_t)known - 1)));
         }
-        close_call(self, call);
+        close_call(self, call, 0);
         id_map_again(&at);
     }
 }

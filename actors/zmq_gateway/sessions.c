@@ -14,7 +14,8 @@ enum {
     HEARTBEAT_MIN_US = 100 * 1000,
     HEARTBEAT_MAX_US = 60 * 1000 * 1000,
     TICK_MIN_US = 20 * 1000,
-    LATE_US = 500 * 1000
+    LATE_US = 500 * 1000,
+    READS_AT_FIRST = 4 /* ranges at a time, before it is known what they answer */
 };
 
 /* Fields of quoral.Welcome and quoral.Hello (messages/native.proto). */
@@ -281,6 +282,7 @@ bool sessions_output(sessions_t *self, native_output_t *out)
         found = output_of(self, session, out);
         if (!found) {
             clear_dirty(self, session);
+            session_release(self, session); /* which may answer at once */
         }
     }
     found = found || output_of_stray(self, out);
@@ -355,6 +357,7 @@ static void on_hello(sessions_t *self, session_t *session, slice_t route,
     }
     session->hello = message->header.call;
     session->client_version = version.len ? bytes_new(version.data, version.len) : NULL;
+    session->read_octets = self->cfg.window_octets / READS_AT_FIRST;
     session->heartbeat_us = heartbeat_of(self, message->header.argument);
     session->heard_us = self->now_us;
     session->asked_us = self->now_us;
@@ -457,6 +460,7 @@ static void update_metrics(sessions_t *self)
 void sessions_tick(sessions_t *self, uint64_t now_us)
 {
     self->now_us = now_us;
+    self->touched = false;
     if (now_us >= self->next_tick_us) {
         /* Who did not look for long was not there to hear either. */
         uint64_t late_us = now_us - self->next_tick_us;
@@ -476,7 +480,7 @@ void sessions_tick(sessions_t *self, uint64_t now_us)
 
 uint64_t sessions_deadline(const sessions_t *self)
 {
-    return self->next_tick_us;
+    return self->touched ? 0 : self->next_tick_us;
 }
 
 void sessions_set_ready(sessions_t *self, bool is_ready, uint64_t now_us)

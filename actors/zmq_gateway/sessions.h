@@ -36,7 +36,7 @@ void sessions_input(sessions_t *self, slice_t route, const slice_t *frames, size
                     uint64_t now_us);
 /* Heartbeats that are due, clients that are gone. */
 void sessions_tick(sessions_t *self, uint64_t now_us);
-/* When to tick again; DEADLINE_NONE without clients. */
+/* When to tick again; DEADLINE_NONE without clients, 0 = at once: the request core has been given something since. */
 uint64_t sessions_deadline(const sessions_t *self);
 /* Is anybody there for whom the request core has to know where the store is? */
 bool sessions_present(const sessions_t *self);

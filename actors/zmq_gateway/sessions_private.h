@@ -27,7 +27,7 @@ typedef struct {
 /* A REPLY or DONE on its way to the client. */
 typedef struct {
     uint64_t end;  /* octets of the session up to and with it */
-    uint64_t call; /* of the stream it belongs to; 0 = nobody is told */
+    uint64_t call; /* of the stream that goes on then; 0 = none */
     size_t bytes;  /* of its body */
 } session_sent_t;
 
@@ -55,6 +55,9 @@ struct session {
     fifo_t on_the_way; /* session_sent_t */
     fifo_t waiting;    /* session_request_t */
     size_t waiting_bytes;
+    size_t reads_open; /* ranges in the request core */
+    uint64_t
+        read_octets; /* what one of them answers, most likely: the last ones, the largest at once */
 
     bool dirty; /* may have something to send */
     session_t *dirty_next, *dirty_prev;
@@ -88,6 +91,7 @@ struct sessions {
     metrics_t *metrics;
     api_t *api;
     bool is_ready;
+    bool touched; /* the request core was given something since the last tick */
     uint64_t now_us;
     table_t by_route;
     session_t **list;
@@ -126,8 +130,11 @@ session_call_t *session_call_find(const sessions_t *self, uint64_t call);
 
 /* ---- session_window.c ---- */
 uint64_t session_outstanding(const session_t *session);
-/* May a request of this session go to the request core now? */
-bool session_admits(const sessions_t *self, const session_t *session);
+/* May this request of the session go to the request core now? */
+bool session_admits(const sessions_t *self, const session_t *session,
+                    const session_request_t *request);
+/* A range has been answered, or was begun and is no more (0 octets). */
+void session_read_ended(session_t *session, uint64_t octets);
 /* Puts a REPLY or DONE on its way. Takes the body. `call`: who is told when the client has it, or 0. */
 void session_answer(sessions_t *self, session_t *session, const native_header_t *header,
                     bytes_t *body, uint64_t call);

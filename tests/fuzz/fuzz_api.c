@@ -83,6 +83,7 @@ static void init(world_t *world, const uint8_t *data, size_t size)
     api_cfg_t cfg = {.cluster_id = 1,
                      .member_id = 2,
                      .origin = 3,
+                     .publishes = true,
                      .name = "fuzzed",
                      .client_urls = urls,
                      .client_url_count = 1,

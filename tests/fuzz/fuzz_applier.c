@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     metrics_t *metrics = xcalloc(1, sizeof *metrics);
     shared_t *store = shared_new(kv_memory_new(), close_store);
     applier_cfg_t cfg = {
-        .store = store, .origin = ORIGIN, .flush_entries = 5, .compaction_rows = 3};
+        .store = store, .origins = {ORIGIN}, .flush_entries = 5, .compaction_rows = 3};
     void *applier = applier_new(&cfg, metrics, &error);
     assert(applier);
     outbox_t *out = wiring_outbox(ACTOR_APPLIER);

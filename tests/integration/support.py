@@ -30,6 +30,11 @@ SKIPPED = 77
 # grpc waits for its threads before a fork; servers are started in a process of their own at once.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
+# Without clients of its own protocol a server needs no ports beside those that a test has chosen.
+NATIVE_OFF = {"QUORAL_LISTEN_NATIVE_URLS": "none", "QUORAL_LISTEN_PUBLISH_URLS": "none"}
+for _name, _value in NATIVE_OFF.items():
+    os.environ.setdefault(_name, _value)
+
 # The second one is what etcd 3.4 says.
 READY = (b"ready to serve client requests", b"serving client traffic insecurely")
 
@@ -223,13 +228,19 @@ class Server:
             "--log-outputs=stderr",
         ] + self.extra
 
+    def environment(self):
+        """A flag and a variable that say the same are an error."""
+        given = [name for name in NATIVE_OFF
+                 if any(a.startswith("--" + name[7:].lower().replace("_", "-")) for a in self.extra)]
+        return {name: value for name, value in os.environ.items() if name not in given}
+
     def start(self, timeout=30.0, wait=True):
         assert self.process is None
         self.starts += 1
         with open(self.log_path, "ab") as log:
             self.log_from = log.tell()
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=self.prepare_child)
+                                            env=self.environment(), preexec_fn=self.prepare_child)
         if wait:
             self.wait_ready(timeout)
         return self

@@ -126,16 +126,17 @@ typedef struct {
     sim_actor_t actors[ACTOR_COUNT];
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
-    api_t *api;
+    api_t *apis[GATEWAY_COUNT];
     reaction_t *reactions;
     size_t reaction_count, reaction_capacity;
     int64_t clock_offset_us;
     int32_t clock_ppm;
     uint64_t paused_until_us;
-    uint64_t leads;                /* term of its last LEAD */
-    uint64_t last_event_revision;  /* of its EVENTS */
-    int64_t serializable_revision; /* highest one a serializable read on this member has shown */
-    int64_t shown;                 /* highest one that this process has shown in any answer */
+    uint64_t leads;               /* term of its last LEAD */
+    uint64_t last_event_revision; /* of its EVENTS */
+    /* By gateway, whose snapshots of the store may differ by what is under way to them: */
+    int64_t serializable_revision[GATEWAY_COUNT]; /* highest one a serializable read has shown */
+    int64_t shown[GATEWAY_COUNT]; /* highest one that this process has shown in any answer */
 } member_t;
 
 /* A member of the first configuration, or one that joins with the configuration it was told. */
@@ -148,7 +149,10 @@ void member_handle(member_t *self, occurrence_t *event);
 void member_receive_frame(member_t *self, uint32_t from, bytes_t **frame_p);
 kv_t *member_kv(const member_t *self);
 /* After api_call_*: the gateway's turn will end. */
-void member_poke_gateway(member_t *self);
+/* Calls are made at both gateways, as their ids have it. */
+unsigned member_gateway_of(uint64_t call);
+api_t *member_api(const member_t *self, uint64_t call);
+void member_poke_gateway(member_t *self, uint64_t call);
 /* What a client does in answer to what it gets, once the step that answered is over: cancels the call, has read
  * so many bytes of it, or begins to watch. */
 void member_cancel(member_t *self, uint64_t call);

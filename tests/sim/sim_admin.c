@@ -157,7 +157,7 @@ static member_t *whom_to_ask(sim_t *sim, method_t method)
 {
     for (size_t i = 0; method == METHOD_MOVE_LEADER && i < SIM_MEMBERS_MAX; i++) {
         member_t *member = &sim->members[i];
-        if (member->up && api_status(member->api).role == ROLE_LEADER) {
+        if (member->up && api_status(member->apis[0]).role == ROLE_LEADER) {
             return member;
         }
     }
@@ -182,11 +182,11 @@ static void ask(admin_t *self)
     uint64_t local_us = member_local_us(member);
     uint64_t call = self->call;
     api_call_t info = {.method = method, .deadline_us = DEADLINE_NONE};
-    api_call_begin(member->api, call, &info, local_us);
-    api_call_message(member->api, call, &request, local_us);
+    api_call_begin(member_api(member, call), call, &info, local_us);
+    api_call_message(member_api(member, call), call, &request, local_us);
     bytes_unref(&request);
-    api_call_half_close(member->api, call, local_us);
-    member_poke_gateway(member);
+    api_call_half_close(member_api(member, call), call, local_us);
+    member_poke_gateway(member, call);
 }
 
 void admin_act(admin_t *self)
@@ -195,8 +195,8 @@ void admin_act(admin_t *self)
     if (self->call && sim->now_us > self->began_us + GIVE_UP_US) {
         member_t *member = &sim->members[self->slot];
         if (member->up) {
-            api_call_cancel(member->api, self->call);
-            member_poke_gateway(member);
+            api_call_cancel(member_api(member, self->call), self->call);
+            member_poke_gateway(member, self->call);
         }
         self->call = 0;
     }

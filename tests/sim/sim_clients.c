@@ -299,12 +299,12 @@ static void begin(clients_t *self, size_t client, member_t *member)
     uint64_t local_us = member_local_us(member);
     uint64_t call = op->call;
     api_call_t info = {.method = method, .deadline_us = DEADLINE_NONE};
-    api_call_begin(member->api, call, &info, local_us);
-    api_call_message(member->api, call, &request, local_us);
+    api_call_begin(member_api(member, call), call, &info, local_us);
+    api_call_message(member_api(member, call), call, &request, local_us);
     if (op->kind != OP_KEEPALIVE) {
-        api_call_half_close(member->api, call, local_us);
+        api_call_half_close(member_api(member, call), call, local_us);
     }
-    member_poke_gateway(member);
+    member_poke_gateway(member, call);
 }
 
 static void close_op(clients_t *self, op_t *op)
@@ -320,8 +320,8 @@ static void give_up(clients_t *self, op_t *op)
     sim_t *sim = self->sim;
     member_t *member = &sim->members[op->slot];
     if (member->up && member->life == op->life) {
-        api_call_cancel(member->api, op->call);
-        member_poke_gateway(member);
+        api_call_cancel(member_api(member, op->call), op->call);
+        member_poke_gateway(member, op->call);
     }
     sim->counts[COUNT_UNKNOWN]++;
     if (op->probe) {
@@ -370,8 +370,9 @@ static void show(clients_t *self, const op_t *op, int64_t revision)
     if (revision > self->shown) {
         self->shown = revision;
     }
-    if (revision > member->shown) {
-        member->shown = revision;
+    int64_t *shown = &member->shown[member_gateway_of(op->call)];
+    if (revision > *shown) {
+        *shown = revision;
     }
 }
 
@@ -439,11 +440,12 @@ static void check_range(clients_t *self, const op_t *op, slice_t message)
     int64_t revision = range->header->revision;
     member_t *member = &sim->members[op->slot];
     if (op->kind == OP_GET_SERIALIZABLE) {
-        if (revision < member->serializable_revision) {
+        int64_t *seen = &member->serializable_revision[member_gateway_of(op->call)];
+        if (revision < *seen) {
             sim_fail(sim, "m%u: serializable reads go back from %" PRId64 " to %" PRId64, op->slot,
-                     member->serializable_revision, revision);
+                     *seen, revision);
         }
-        member->serializable_revision = revision;
+        *seen = revision;
     } else {
         if (revision < op->floor) {
             sim_fail(sim, "a read is at revision %" PRId64 ", but %" PRId64 " was seen before",

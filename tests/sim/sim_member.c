@@ -78,7 +78,7 @@ static void forget_process(member_t *self)
     wal_recovered_deinit(&self->recovered);
     self->recovered = (wal_recovered_t){0};
     self->kv = NULL;
-    self->api = NULL;
+    memset(self->apis, 0, sizeof self->apis);
     self->up = false;
     self->leads = 0;
     self->last_event_revision = 0;
@@ -146,6 +146,45 @@ static void on_end(void *context, uint64_t call, grpc_code_t code, const char *t
     member_t *self = context;
     clients_on_end(self->sim->clients, self, call, code, text);
 }
+
+/* The native gateway as other actors see it: one that attends from its first step on. */
+typedef struct {
+    api_t *api;
+    bool attends;
+} native_t;
+
+static void native_step(void *state, const step_in_t *in, outbox_t *out)
+{
+    native_t *self = state;
+    if (!self->attends) {
+        self->attends = true;
+        msg_t *msg = msg_new(MSG_ATTEND);
+        msg->u.attend.wanted = true;
+        outbox_put(out, ACTOR_APPLIER, &msg);
+    }
+    api_ops.step(self->api, in, out);
+}
+
+static uint64_t native_deadline(const void *state)
+{
+    const native_t *self = state;
+    return api_ops.deadline(self->api);
+}
+
+static void native_destroy(void **self_p)
+{
+    native_t *self = *self_p;
+    *self_p = NULL;
+    void *api = self->api;
+    api_ops.destroy(&api);
+    free(self);
+}
+
+static const core_ops_t native_ops = {
+    .step = native_step, .deadline = native_deadline, .destroy = native_destroy};
+
+/* What tells its origin from the other gateway's. */
+enum { NATIVE_ORIGIN = 2 };
 
 static void add(member_t *self, actor_id_t id, const core_ops_t *ops, void *core)
 {
@@ -225,6 +264,7 @@ static void add_others(member_t *self)
     api_cfg_t api = {.cluster_id = sim->cluster_id,
                      .member_id = self->id,
                      .origin = self->origin,
+                     .publishes = true,
                      .name = name,
                      .client_urls = urls,
                      .client_url_count = 1,
@@ -236,13 +276,20 @@ static void add_others(member_t *self)
                      .strict_reconfig = self->slot % 2 == 0,
                      .seed = prng_next(&sim->prng)};
     api_sink_t sink = {.context = self, .message = on_answer, .finish = on_end};
-    self->api = api_new(&api, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
+    self->apis[0] = api_new(&api, &sink, &self->metrics[ACTOR_GRPC_GATEWAY]);
     keeper_cfg_t keeper = {.generations = self->generations};
     add(self, ACTOR_KEEPER, &keeper_ops, keeper_new(&keeper, &self->metrics[ACTOR_KEEPER]));
     add(self, ACTOR_LEASE, &lease_ops, lease_new(&lease, &self->metrics[ACTOR_LEASE]));
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
     add(self, ACTOR_PEER, &peer_ops, make_peer(self));
-    add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->api);
+    add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->apis[0]);
+    api.publishes = false;
+    api.origin ^= NATIVE_ORIGIN;
+    api.seed = prng_next(&sim->prng);
+    native_t *native = xcalloc(1, sizeof *native);
+    native->api = api_new(&api, &sink, &self->metrics[ACTOR_ZMQ_GATEWAY]);
+    self->apis[1] = native->api;
+    add(self, ACTOR_ZMQ_GATEWAY, &native_ops, native);
 }
 
 static applier_t *make_applier(member_t *self, shared_t *store)
@@ -250,7 +297,7 @@ static applier_t *make_applier(member_t *self, shared_t *store)
     const sim_options_t *options = &self->sim->options;
     applier_cfg_t cfg = {.store = store,
                          .generations = self->generations,
-                         .origin = self->origin,
+                         .origins = {self->origin, self->origin ^ NATIVE_ORIGIN},
                          .start_commit = self->recovered.commit,
                          .flush_entries = options->flush_entries,
                          .catchup_entries = options->catchup_entries,
@@ -279,7 +326,7 @@ void member_start(member_t *self)
         sim_fail(sim, "m%u refuses its log: %s", self->slot, error);
     }
     self->life++;
-    self->origin = prng_next(&sim->prng) | 1;
+    self->origin = prng_next(&sim->prng) | 1 | NATIVE_ORIGIN;
     shared_t *store = NULL;
     if (generations_open(self->generations, self->recovered.generation, &store, &error)) {
         sim_fail(sim, "m%u cannot open its store: %s", self->slot, error);
@@ -299,9 +346,12 @@ void member_start(member_t *self)
     add_consensus(self, applied);
     add_others(self);
     self->up = true;
-    self->shown = 1;
+    int64_t least = reference_revision_at(sim->reference, self->recovered.commit);
     /* What its log knows to be committed is the least it may show from now on. */
-    self->serializable_revision = reference_revision_at(sim->reference, self->recovered.commit);
+    for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
+        self->shown[i] = 1;
+        self->serializable_revision[i] = least;
+    }
     sim->counts[COUNT_RESTARTS]++;
     sim_trace(sim,
               "m%u START term=%" PRIu64 " last=%" PRIu64 " commit=%" PRIu64 " applied=%" PRIu64,
@@ -457,14 +507,14 @@ static void react(member_t *self)
         const reaction_t *reaction = &self->reactions[i];
         if (reaction->watches) {
             watches_jump(self->sim->watches, self);
-        } else if (reaction->bytes) {
-            api_call_sent(self->api, reaction->call, reaction->bytes);
-        } else {
-            api_call_cancel(self->api, reaction->call);
+            continue;
         }
-    }
-    if (self->reaction_count) {
-        member_poke_gateway(self);
+        if (reaction->bytes) {
+            api_call_sent(member_api(self, reaction->call), reaction->call, reaction->bytes);
+        } else {
+            api_call_cancel(member_api(self, reaction->call), reaction->call);
+        }
+        member_poke_gateway(self, reaction->call);
     }
     self->reaction_count = 0;
 }
@@ -496,7 +546,7 @@ void member_step(member_t *self, actor_id_t id, msg_t *msg)
     sim_actor_t *actor = &self->actors[id];
     step_in_t in = {.now_us = member_local_us(self), .msg = msg};
     actor->ops->step(actor->core, &in, actor->outbox);
-    if (id == ACTOR_GRPC_GATEWAY) {
+    if (id >= ACTOR_GRPC_GATEWAY) {
         react(self);
     }
     collect(self, id);
@@ -633,7 +683,17 @@ kv_t *member_kv(const member_t *self)
     return self->kv;
 }
 
-void member_poke_gateway(member_t *self)
+unsigned member_gateway_of(uint64_t call)
 {
-    schedule_burst(self, ACTOR_GRPC_GATEWAY);
+    return call >> 8 & 1; /* of a serial number above an owner's */
+}
+
+api_t *member_api(const member_t *self, uint64_t call)
+{
+    return self->apis[member_gateway_of(call)];
+}
+
+void member_poke_gateway(member_t *self, uint64_t call)
+{
+    schedule_burst(self, gateway_at(member_gateway_of(call)));
 }

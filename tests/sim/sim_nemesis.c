@@ -44,7 +44,7 @@ static member_t *victim(nemesis_t *self)
     member_t *leader = NULL;
     for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
         member_t *member = &sim->members[i];
-        if (member->up && api_status(member->api).role == ROLE_LEADER) {
+        if (member->up && api_status(member->apis[0]).role == ROLE_LEADER) {
             leader = member;
         }
     }

@@ -59,7 +59,7 @@ reference_t *reference_new(sim_t *sim, const bytes_t *configuration)
     self->revision = 1;
     self->compacted = -1;
     applier_cfg_t cfg = {.store = self->store,
-                         .origin = UINT64_MAX, /* nobody's: it answers nobody */
+                         .origins = {UINT64_MAX}, /* nobody's: it answers nobody */
                          .flush_entries = UINT64_MAX,
                          .compaction_rows = 1000,
                          .compaction_sleep_us = 1};

@@ -80,26 +80,26 @@ static void open_stream(watches_t *self, size_t index, member_t *member, bool fr
     watcher->slot = member->slot;
     watcher->created = false;
     watcher->from_now = from_now;
-    watcher->floor =
-        member->shown; /* a member that lags may show others' writes again, as in etcd */
+    /* A member that lags may show others' writes again, as in etcd. */
+    watcher->floor = member->shown[member_gateway_of(watcher->call)];
     sim_trace(sim, "w%zu opens at m%u from %" PRId64, index, member->slot,
               watcher->from_now ? 0 : watcher->next);
     uint64_t local_us = member_local_us(member);
     uint64_t call = watcher->call;
     api_call_t info = {.method = METHOD_WATCH, .deadline_us = DEADLINE_NONE};
-    api_call_begin(member->api, call, &info, local_us);
+    api_call_begin(member_api(member, call), call, &info, local_us);
     bytes_t *request = make_request(watcher);
-    api_call_message(member->api, call, &request, local_us);
+    api_call_message(member_api(member, call), call, &request, local_us);
     bytes_unref(&request);
-    member_poke_gateway(member);
+    member_poke_gateway(member, call);
 }
 
 static void leave(watches_t *self, watcher_t *watcher)
 {
     member_t *member = &self->sim->members[watcher->slot];
     if (watcher->call && member->up) {
-        api_call_cancel(member->api, watcher->call);
-        member_poke_gateway(member);
+        api_call_cancel(member_api(member, watcher->call), watcher->call);
+        member_poke_gateway(member, watcher->call);
     }
     watcher->call = 0;
 }

@@ -384,7 +384,7 @@ static bool same_index(const sim_t *self)
     for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
         const member_t *member = &self->members[i];
         if (member->up && member->belongs &&
-            api_status(member->api).applied_index != reference_index(self->reference)) {
+            api_status(member->apis[0]).applied_index != reference_index(self->reference)) {
             return false;
         }
     }

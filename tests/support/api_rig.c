@@ -135,6 +135,7 @@ api_rig_t *api_rig_new(const rig_options_t *options)
         .cluster_id = RIG_CLUSTER_ID,
         .member_id = RIG_MEMBER_ID,
         .origin = RIG_ORIGIN,
+        .publishes = true,
         .name = "m1",
         .client_urls = urls,
         .client_url_count = 1,

@@ -16,7 +16,7 @@ void rig_start(applier_rig_t *rig, uint64_t start_commit, uint64_t flush_entries
     applier_cfg_t cfg = {
         .store = rig->store,
         .generations = rig->generations,
-        .origin = RIG_ORIGIN,
+        .origins = {RIG_ORIGIN, RIG_NATIVE_ORIGIN},
         .start_commit = start_commit,
         .flush_entries = flush_entries,
         .catchup_entries = rig->catchup_entries,

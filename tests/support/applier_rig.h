@@ -7,7 +7,7 @@
 #include "store/mvcc_read.h"
 #include "tests/support/core_test.h"
 
-enum { RIG_ORIGIN = 77, RIG_ROWS = 10, RIG_SLEEP_US = 1000 };
+enum { RIG_ORIGIN = 77, RIG_NATIVE_ORIGIN = 88, RIG_ROWS = 10, RIG_SLEEP_US = 1000 };
 /* Field numbers of InternalRaftRequest. */
 enum {
     RIG_PUT = 4,

@@ -109,6 +109,7 @@ msg_role_t et_expect_role(et_rig_t *rig)
     }
     assert_true(heard[ACTOR_GRPC_GATEWAY] > 0);
     assert_int_equal(heard[ACTOR_GRPC_GATEWAY], heard[ACTOR_LEASE]);
+    assert_int_equal(heard[ACTOR_ZMQ_GATEWAY], heard[ACTOR_LEASE]);
     return role;
 }
 

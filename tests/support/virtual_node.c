@@ -30,6 +30,7 @@ enum {
     HEARTBEAT_US = 100000,
     ELECTION_TIMEOUT_US = 1000000,
     REQUEST_TIMEOUT_US = 7000000,
+    ORIGIN_STEP = 1000,
     STEPS_MAX = 1000000, /* of one run to rest: more is a loop */
 };
 
@@ -232,6 +233,7 @@ static void add_others(virtual_node_t *self, uint64_t origin)
     api_cfg_t api = {.cluster_id = CLUSTER_ID,
                      .member_id = MEMBER_ID,
                      .origin = origin,
+                     .publishes = true,
                      .name = "one",
                      .max_request_bytes = 1572864,
                      .max_txn_ops = 128,
@@ -247,6 +249,11 @@ static void add_others(virtual_node_t *self, uint64_t origin)
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
     add(self, ACTOR_PEER, &peer_ops, make_peer(self, origin));
     add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->api);
+    /* The other gateway, without clients. */
+    api.publishes = false;
+    api.origin += ORIGIN_STEP / 2;
+    add(self, ACTOR_ZMQ_GATEWAY, &api_ops,
+        api_new(&api, &sink, &self->metrics[ACTOR_ZMQ_GATEWAY]));
 }
 
 /* ---- delivery ---- */
@@ -395,10 +402,10 @@ void virtual_node_start(virtual_node_t *self)
     shared_t *store = NULL;
     rc = generations_open(self->generations, self->recovered.generation, &store, &error);
     give_up_on(rc, error);
-    uint64_t origin = self->seed * 1000 + ++self->starts;
+    uint64_t origin = self->seed * ORIGIN_STEP + ++self->starts;
     applier_cfg_t cfg = {.store = store,
                          .generations = self->generations,
-                         .origin = origin,
+                         .origins = {origin, origin + ORIGIN_STEP / 2},
                          .start_commit = self->recovered.commit,
                          .flush_entries = 1000,
                          .catchup_entries = CATCHUP_ENTRIES,

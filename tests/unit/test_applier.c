@@ -26,8 +26,9 @@ static void a_fresh_store_is_announced_at_once(void **state)
     assert_true(leases->u.lease_applied.is_first); /* the list of all leases: none */
     assert_int_equal(leases->u.lease_applied.count, 0);
     msg_free(&leases);
-    actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY};
-    for (size_t i = 0; i < 4; i++) {
+    actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY,
+                              ACTOR_ZMQ_GATEWAY};
+    for (size_t i = 0; i < 5; i++) {
         msg_t *msg = core_test_expect(&rig->test, receivers[i], MSG_RESTORED);
         assert_ptr_equal(shared_object(msg->u.restored.store), rig_kv(rig));
         assert_int_equal(msg->u.restored.index, 0);
@@ -91,6 +92,46 @@ static void a_span_is_told_in_order(void **state)
     }
     core_test_expect_nothing(&rig->test);
     assert_true(rig_exists(rig, "a") && rig_exists(rig, "b"));
+    rig_destroy(&rig);
+}
+
+/* The native gateway is told of spans while it attends, and of its own results always. */
+static void each_gateway_gets_its_own_results(void **state)
+{
+    (void)state;
+    applier_rig_t *rig = rig_new(1000);
+    for (int round = 0; round < 3; round++) {
+        bool attends = round == 1;
+        msg_t *msg = msg_new(MSG_ATTEND);
+        msg->u.attend.wanted = attends;
+        core_test_send(&rig->test, ACTOR_ZMQ_GATEWAY, &msg);
+        if (attends) { /* at once: what it has missed */
+            msg = core_test_expect(&rig->test, ACTOR_ZMQ_GATEWAY, MSG_APPLIED);
+            assert_int_equal(msg->u.applied.index, 2);
+            msg_free(&msg);
+        }
+        core_test_expect_nothing(&rig->test);
+        uint64_t theirs = rig_add_request_of(rig, RIG_NATIVE_ORIGIN, RIG_PUT, slice("\x0a\1b", 3));
+        uint64_t ours = rig_add_put(rig, "a", "1");
+        core_test_send(&rig->test, ACTOR_REPLICATOR, &rig->batch);
+        core_test_flush(&rig->test);
+        msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_APPLIED);
+        msg_free(&msg);
+        msg = core_test_expect(&rig->test, ACTOR_GRPC_GATEWAY, MSG_RESULT);
+        assert_int_equal(msg->u.result.count, 1);
+        assert_int_equal(msg->u.result.items[0].req_id, ours);
+        msg_free(&msg);
+        if (attends) {
+            msg = core_test_expect(&rig->test, ACTOR_ZMQ_GATEWAY, MSG_APPLIED);
+            assert_int_equal(msg->u.applied.index, 4);
+            msg_free(&msg);
+        }
+        msg = core_test_expect(&rig->test, ACTOR_ZMQ_GATEWAY, MSG_RESULT);
+        assert_int_equal(msg->u.result.count, 1);
+        assert_int_equal(msg->u.result.items[0].req_id, theirs);
+        msg_free(&msg);
+        rig_drain(rig);
+    }
     rig_destroy(&rig);
 }
 
@@ -235,8 +276,9 @@ static void a_restart_replays_in_silence(void **state)
     assert_int_equal(msg->u.lease_applied.items[2].id, 3);
     assert_int_equal(msg->u.lease_applied.items[2].ttl_s, 30);
     msg_free(&msg);
-    actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY};
-    for (size_t i = 0; i < 4; i++) {
+    actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY,
+                              ACTOR_ZMQ_GATEWAY};
+    for (size_t i = 0; i < 5; i++) {
         msg = core_test_expect(&rig->test, receivers[i], MSG_RESTORED);
         assert_int_equal(msg->u.restored.index, 5);
         assert_int_equal(msg->u.restored.revision, 3);
@@ -480,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fresh_store_is_announced_at_once),
         cmocka_unit_test(a_span_is_told_in_order),
+        cmocka_unit_test(each_gateway_gets_its_own_results),
         cmocka_unit_test(without_room_at_watch_it_holds),
         cmocka_unit_test(the_replicator_hears_as_often_as_it_needs),
         cmocka_unit_test(every_so_many_entries_the_keeper_is_asked_to_flush),

@@ -14,7 +14,9 @@
 
 enum { SNAPSHOT_INDEX = 50, SNAPSHOT_REVISION = 41, OLD_LEASE = 1, NEW_LEASE = 2 };
 
-static const actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY};
+static const actor_id_t receivers[] = {ACTOR_LEASE, ACTOR_WATCH, ACTOR_KEEPER, ACTOR_GRPC_GATEWAY,
+                                       ACTOR_ZMQ_GATEWAY};
+enum { RECEIVERS = sizeof receivers / sizeof *receivers };
 
 /* A store that another member sent: 40 puts up to entry 50, one lease. */
 static shared_t *receive(applier_rig_t *rig, uint64_t *generation, uint64_t index)
@@ -74,7 +76,7 @@ static void expect_announced(applier_rig_t *rig, const shared_t *store)
     assert_int_equal(msg->u.lease_applied.count, 1);
     assert_int_equal(msg->u.lease_applied.items[0].id, NEW_LEASE);
     msg_free(&msg);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < RECEIVERS; i++) {
         msg = core_test_expect(&rig->test, receivers[i], MSG_RESTORED);
         assert_ptr_equal(msg->u.restored.store, store);
         assert_int_equal(msg->u.restored.index, SNAPSHOT_INDEX);
@@ -206,7 +208,7 @@ static void it_waits_for_room(void **state)
     outbox_credit(rig->test.outbox, ACTOR_KEEPER,
                   &(msg_credit_t){.messages = 1, .bytes = stuffing[0]->cost});
     core_test_flush(&rig->test);
-    for (size_t i = 2; i < 4; i++) {
+    for (size_t i = 2; i < RECEIVERS; i++) {
         msg = core_test_expect(&rig->test, receivers[i], MSG_RESTORED);
         assert_ptr_equal(msg->u.restored.store, store);
         msg_free(&msg);

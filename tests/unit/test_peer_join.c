@@ -234,20 +234,20 @@ static void whoever_stops_asking_leaves_nothing_behind(void **state)
         assert_nobody(&(join_question_t){
             .urls = urls, .count = URLS, .timeout_us = round * 100, .is_hasty = round % 2 == 0});
     }
-    static member_t members[LIMIT_IO_THREADS];
-    const char *there[LIMIT_IO_THREADS];
-    for (size_t i = 0; i < LIMIT_IO_THREADS; i++) {
+    static member_t members[LIMIT_PEER_IO_THREADS];
+    const char *there[LIMIT_PEER_IO_THREADS];
+    for (size_t i = 0; i < LIMIT_PEER_IO_THREADS; i++) {
         begin(&members[i], (script_t){.cluster_id = 77, .index = {5}});
         there[i] = members[i].url;
     }
     const join_question_t question = {
-        .urls = there, .count = LIMIT_IO_THREADS, .timeout_us = LONG_US};
+        .urls = there, .count = LIMIT_PEER_IO_THREADS, .timeout_us = LONG_US};
     join_answer_t answer;
     uint64_t start_us = clock_monotonic_us();
     assert_null(peer_join_ask(&question, &answer)); /* it waits for all */
     assert_true(clock_monotonic_us() - start_us < LONG_US / 2);
     join_answer_deinit(&answer);
-    for (size_t i = 0; i < LIMIT_IO_THREADS; i++) {
+    for (size_t i = 0; i < LIMIT_PEER_IO_THREADS; i++) {
         end(&members[i]);
     }
 }
@@ -301,7 +301,7 @@ static void in_a_hurry_it_still_hears_who_is_there(void **state)
 int main(void)
 {
     zsys_handler_set(NULL);
-    zsys_set_io_threads(LIMIT_IO_THREADS); /* as the server */
+    zsys_set_io_threads(LIMIT_PEER_IO_THREADS); /* as the server */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_answers_is_enough),
         cmocka_unit_test(what_is_not_enough_is_asked_for_again),

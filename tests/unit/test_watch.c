@@ -125,8 +125,8 @@ static void compact(rig_t *rig, int64_t revision)
     tell(rig, &msg);
 }
 
-static void watch(rig_t *rig, uint64_t stream, int64_t id, const char *key, const char *range_end,
-                  int64_t start_revision, int64_t head, unsigned flags)
+static void watch_of(rig_t *rig, actor_id_t gateway, uint64_t stream, int64_t id, const char *key,
+                     const char *range_end, int64_t start_revision, int64_t head, unsigned flags)
 {
     msg_t *msg = msg_new(MSG_WATCH_CREATE);
     msg->u.watch_create = (msg_watch_create_t){
@@ -138,18 +138,30 @@ static void watch(rig_t *rig, uint64_t stream, int64_t id, const char *key, cons
         .head_revision = head,
         .flags = flags,
     };
-    core_test_send(&rig->core, ACTOR_GRPC_GATEWAY, &msg);
+    core_test_send(&rig->core, gateway, &msg);
+    core_test_flush(&rig->core);
+}
+
+static void watch(rig_t *rig, uint64_t stream, int64_t id, const char *key, const char *range_end,
+                  int64_t start_revision, int64_t head, unsigned flags)
+{
+    watch_of(rig, ACTOR_GRPC_GATEWAY, stream, id, key, range_end, start_revision, head, flags);
+}
+
+static void about_stream_of(rig_t *rig, actor_id_t gateway, msg_kind_t kind, uint64_t stream,
+                            int64_t id, int64_t head, uint64_t bytes)
+{
+    msg_t *msg = msg_new(kind);
+    msg->u.watch_stream = (msg_watch_stream_t){
+        .stream = stream, .watch_id = id, .head_revision = head, .bytes = bytes};
+    core_test_send(&rig->core, gateway, &msg);
     core_test_flush(&rig->core);
 }
 
 static void about_stream(rig_t *rig, msg_kind_t kind, uint64_t stream, int64_t id, int64_t head,
                          uint64_t bytes)
 {
-    msg_t *msg = msg_new(kind);
-    msg->u.watch_stream = (msg_watch_stream_t){
-        .stream = stream, .watch_id = id, .head_revision = head, .bytes = bytes};
-    core_test_send(&rig->core, ACTOR_GRPC_GATEWAY, &msg);
-    core_test_flush(&rig->core);
+    about_stream_of(rig, ACTOR_GRPC_GATEWAY, kind, stream, id, head, bytes);
 }
 
 /* What came out, one word an item: "created@1", "put a=1@2", … for stream and watch id. */
@@ -183,7 +195,8 @@ static void take_all(rig_t *rig, char *text, size_t size)
             const watch_item_t *item = &msg->u.watch_out.items[i];
             static const char *const names[] = {"created", "", "compacted", "canceled", "progress"};
             size_t used = strlen(text);
-            snprintf(text + used, size - used, "%s%d/%d %s", used ? "; " : "", (int)item->stream,
+            snprintf(text + used, size - used, "%s%s%d/%d %s", used ? "; " : "",
+                     to == ACTOR_ZMQ_GATEWAY ? "native " : "", (int)item->stream,
                      (int)item->watch_id, names[item->type]);
             if (item->type == WATCH_ITEM_EVENTS) {
                 describe_events(item, text, size);
@@ -257,6 +270,60 @@ static void a_watch_from_the_past_is_caught_up_and_then_goes_on(void **state)
     expect(&rig, "1/0 created@5; 1/0 put a1=x@2, put a2=x@4, delete a1(prev)@5");
     put(&rig, "a2", "y");
     expect(&rig, "1/0 put a2=y(prev)@6");
+    end(&rig);
+}
+
+/* Each gateway numbers its streams itself. */
+static void gateways_may_use_the_same_ids(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    watch_of(&rig, ACTOR_ZMQ_GATEWAY, 1, 0, "a", "z", 0, 1, 0);
+    expect(&rig, "1/0 created@1; native 1/0 created@1");
+    put(&rig, "a", "1");
+    put(&rig, "b", "2");
+    expect(&rig, "1/0 put a=1@2; native 1/0 put a=1@2; native 1/0 put b=2@3");
+    about_stream_of(&rig, ACTOR_ZMQ_GATEWAY, MSG_WATCH_PROGRESS, 1, 0, 3, 0);
+    about_stream(&rig, MSG_WATCH_CANCEL, 1, 0, 3, 0);
+    expect(&rig, "native 1/-1 progress@3; 1/0 canceled@3");
+    put(&rig, "a", "3");
+    expect(&rig, "native 1/0 put a=3@4");
+    about_stream_of(&rig, ACTOR_ZMQ_GATEWAY, MSG_WATCH_CLOSE, 1, 0, 0, 0);
+    put(&rig, "a", "4");
+    expect(&rig, "");
+    end(&rig);
+}
+
+/* A gateway that takes nothing holds up nobody at the other one, and keeps no thread busy. */
+static void a_slow_gateway_does_not_hold_up_the_other(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    watch_of(&rig, ACTOR_ZMQ_GATEWAY, 1, 0, "a", NULL, 0, 1, 0);
+    expect(&rig, "1/0 created@1; native 1/0 created@1");
+    msg_t *stuffing[64];
+    size_t count = 0;
+    while (outbox_room(rig.core.outbox, ACTOR_GRPC_GATEWAY)) {
+        actor_id_t to;
+        assert_true(count < sizeof stuffing / sizeof *stuffing);
+        msg_t *msg = msg_new(MSG_WATCH_OUT);
+        outbox_put(rig.core.outbox, ACTOR_GRPC_GATEWAY, &msg);
+        stuffing[count++] = outbox_take(rig.core.outbox, &to);
+    }
+    core_test_flush(&rig.core);
+    put(&rig, "a", "1");
+    put(&rig, "a", "2");
+    expect(&rig, "native 1/0 put a=1@2; native 1/0 put a=2@3");
+    assert_true(watch_ops.deadline(rig.core.core) != 0);
+    outbox_credit(rig.core.outbox, ACTOR_GRPC_GATEWAY,
+                  &(msg_credit_t){.messages = 2, .bytes = 2 * stuffing[0]->cost});
+    core_test_flush(&rig.core);
+    expect(&rig, "1/0 put a=1@2, put a=2@3");
+    while (count > 0) {
+        msg_free(&stuffing[--count]);
+    }
     end(&rig);
 }
 
@@ -693,6 +760,8 @@ int main(void)
         cmocka_unit_test(a_watch_from_now_begins_behind_the_revision_it_is_told),
         cmocka_unit_test(an_acknowledged_put_is_never_delivered_by_a_watch_from_now),
         cmocka_unit_test(a_watch_from_the_past_is_caught_up_and_then_goes_on),
+        cmocka_unit_test(gateways_may_use_the_same_ids),
+        cmocka_unit_test(a_slow_gateway_does_not_hold_up_the_other),
         cmocka_unit_test(filters_and_open_ends_hold),
         cmocka_unit_test(a_future_watch_is_silent_until_its_revision),
         cmocka_unit_test(a_start_below_compaction_is_cancelled_after_created),
