@@ -537,7 +537,7 @@ bool client_cache_restless(const client_cache_t *self, uint64_t now_us)
 
 bool client_cache_stale(const client_cache_t *self, uint64_t now_us)
 {
-    return !self->loaded || !self->linked || now_us >= self->confirmed_us + silence_us(self);
+    return !self->loaded || now_us >= self->confirmed_us + silence_us(self);
 }
 
 static void earliest(uint64_t *deadline_us, uint64_t now_us, uint64_t at_us)

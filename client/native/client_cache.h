@@ -3,7 +3,7 @@
  *
  * What comes in: publications and marks of the member this client listens to, and the answers to what
  * the cache asks for (client_cache_want). What comes out: whole revisions, one by one
- * (client_cache_advance), and questions. docs/protocol.md, "Caches", has the rules; in short:
+ * (client_cache_advance), and questions. docs/protocol.md, "The rule for caches"; in short:
  *
  *   1. `position` is the place in the history of this subscription up to which every event is here.
  *      An event whose previous position is at or below it continues; one whose own is, is a repetition.

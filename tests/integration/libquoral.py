@@ -1,0 +1,303 @@
+#!/usr/bin/python3
+"""libquoral against a real cluster: caches under load while members are killed, stopped and started again and history is
+compacted every second; services that are registered, lost, drained; the example programs.
+
+    libquoral.py --server build/release/quorald --programs build/release [--part caches|services|examples] [--seconds 20]
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cluster
+import support
+
+PARTS = ("caches", "services", "examples")
+# Elections are meant to happen; a busy machine must not call for them all the time.
+TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
+WAIT_S = 30
+
+
+class NativeCluster(cluster.Cluster):
+    """Members with a native side on ports of their own."""
+
+    def new_server(self, name):
+        server = super().new_server(name)
+        requests, publish = support.free_ports(2)
+        server.native = "tcp://127.0.0.1:%d" % requests
+        server.extra += ["--listen-native-urls=" + server.native,
+                         "--listen-publish-urls=tcp://127.0.0.1:%d" % publish]
+        return server
+
+    @property
+    def native(self):
+        return ",".join(m.native for m in self.members)
+
+
+class Program:
+    """A program under test whose output is waited for, line by line."""
+
+    def __init__(self, *command, **environment):
+        self.name = os.path.basename(command[0])
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env=dict(os.environ, **environment), preexec_fn=support.die_with_parent)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.text = ""
+        self.seen = 0
+
+    def read(self):
+        data = self.process.stdout.read()
+        self.text += (data or b"").decode()
+        return self.text
+
+    def expect(self, pattern, seconds=WAIT_S):
+        """The next match behind the last one."""
+        end = time.monotonic() + seconds
+        while True:
+            match = re.compile(pattern, re.M).search(self.read(), self.seen)
+            if match:
+                self.seen = match.end()
+                return match
+            if time.monotonic() > end:
+                support.fail("%s: no line like %r after %g s:\n%s" % (self.name, pattern, seconds, self.text))
+            time.sleep(0.01)
+
+    def say(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def end(self, seconds=WAIT_S):
+        """Its standard input ends; returns its exit code."""
+        self.process.stdin.close()
+        return self.wait(seconds)
+
+    def wait(self, seconds=WAIT_S):
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            support.fail("%s does not end within %g s:\n%s" % (self.name, seconds, self.read()))
+        self.read()
+        return code
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+
+# ---- caches ----
+
+def disturb(members, rng, until, counts):
+    """One member at a time: killed, or stopped for a while; the others go on."""
+    while time.monotonic() < until:
+        member = rng.choice(members)
+        if rng.random() < 0.6:
+            member.kill()
+            time.sleep(rng.uniform(0, 1.5))
+            member.start()
+            counts["kills"] += 1
+        else:
+            member.process.send_signal(signal.SIGSTOP)
+            time.sleep(rng.uniform(0.2, 4))
+            member.process.send_signal(signal.SIGCONT)
+            counts["pauses"] += 1
+        time.sleep(rng.uniform(0.5, 2))
+
+
+def test_caches(options, directory):
+    rng = random.Random(options.seed)
+    members = NativeCluster(options.server, directory, timing=TIMING).start()
+    counts = {"kills": 0, "pauses": 0}
+    try:
+        members.leader()
+        probe = subprocess.Popen(
+            [os.path.join(options.programs, "tests/integration/libquoral_probe"), members.native,
+             str(options.seconds), str(options.caches), "4"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=support.die_with_parent)
+        disturb(members.members, rng, time.monotonic() + options.seconds - 3, counts)
+        try:
+            output = probe.communicate(timeout=options.seconds + 90)[0].decode()
+        except subprocess.TimeoutExpired:
+            probe.kill()
+            support.fail("the probe does not end")
+        if probe.returncode != 0:
+            support.fail("the probe ended with %d:\n%s" % (probe.returncode, output))
+        found = json.loads(output.strip().splitlines()[-1])
+    finally:
+        members.stop()
+    # It is worth nothing if nothing happened.
+    for name, least in (("writes", 50 * options.seconds), ("compactions", options.seconds // 4),
+                        ("least_checked", 3), ("added_up", options.caches), ("repairs", 1)):
+        if found[name] < least:
+            support.fail("too little happened: %s is %d, wanted at least %d; %s" % (name, found[name], least, found))
+    if counts["kills"] + counts["pauses"] < options.seconds // 8:
+        support.fail("too few faults: %s" % counts)
+    support.count("%d comparisons of %d caches with Range, %d events, %d holes repaired, %d snapshots, %d writes of which "
+                  "%d unknown, %d kills, %d pauses, %d compactions: no difference" % (
+                      found["checked"], options.caches, found["events"], found["repairs"], found["snapshots"],
+                      found["writes"], found["unknown"], counts["kills"], counts["pauses"], found["compactions"]))
+
+
+# ---- services ----
+
+def keys(members, prefix):
+    request = members.rpc.RangeRequest(key=prefix.encode(), range_end=prefix.encode()[:-1] + b"0")
+    answer = members.call(members.members[0], "KV/Range", request)
+    return {kv.key.decode(): kv for kv in members.rpc.RangeResponse.FromString(answer).kvs}
+
+
+def test_services(options, directory):
+    members = NativeCluster(options.server, directory, timing=TIMING).start()
+    examples = os.path.join(options.programs, "client/examples/example_")
+    programs = []
+
+    def run(name, *arguments):
+        programs.append(Program(examples + name, members.native, *arguments))
+        return programs[-1]
+
+    try:
+        members.leader()
+        discover = run("discover", "resize")
+        discover.expect("^fresh at")
+        discover.say("\n")
+        discover.expect("^chosen nobody")
+        worker = run("worker", "resize", "tcp://w:1")
+        name = worker.expect(r"^(\w+) registered").group(1)
+        discover.expect("^added %s tcp://w:1 ready weight 1" % name)
+        discover.say("\n")
+        discover.expect("^chosen tcp://w:1")
+        kv = keys(members, "/services/resize/")["/services/resize/" + name]
+        equal(json.loads(kv.value), {"address": "tcp://w:1", "metadata": {}, "weight": 1, "state": "ready"})
+
+        # The key is deleted, or its lease revoked, by hand: it comes back by itself, within one TTL of 10 s.
+        members.call(members.members[1], "KV/DeleteRange", members.rpc.DeleteRangeRequest(key=kv.key))
+        discover.expect("^removed " + name)
+        discover.expect("^added " + name, 10)
+        lease = keys(members, "/services/resize/")[kv.key.decode()].lease
+        equal(lease, kv.lease)
+        members.call(members.members[1], "Lease/LeaseRevoke", members.rpc.LeaseRevokeRequest(ID=lease))
+        discover.expect("^removed " + name)
+        discover.expect("^added " + name, 10)
+
+        # It is paused for longer than its lease lives.
+        worker.signal(signal.SIGSTOP)
+        discover.expect("^removed " + name, 20)
+        worker.signal(signal.SIGCONT)
+        discover.expect("^added " + name, 10)
+
+        # All members at once; what is known stays, marked as old.
+        for member in members.members:
+            member.kill()
+        discover.expect("^stale at", 20)
+        discover.say("\n")
+        discover.expect("^chosen tcp://w:1")
+        for member in members.members:
+            member.start(wait=False)
+        discover.expect("^fresh at", 30)
+
+        # Draining: said first; the discovery announces itself, so nobody waits the window of five seconds.
+        begin = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        discover.expect("^changed %s tcp://w:1 draining" % name)
+        discover.say("\n")
+        discover.expect("^chosen nobody")
+        discover.expect("^removed " + name)
+        if time.monotonic() - begin > 4:
+            support.fail("a drain that all subscribers know of took %.1f s" % (time.monotonic() - begin))
+        equal(worker.wait(), 0)
+        worker.expect("^%s draining\n%s leaving\n%s gone" % (name, name, name))
+        equal(discover.end(), 0)
+        equal(keys(members, "/services/resize/"), {})
+        equal(keys(members, "/subscribers/resize/"), {})
+
+        # Without subscribers that are known the whole window is waited.
+        worker = run("worker", "resize", "tcp://w:2")
+        worker.expect("registered")
+        begin = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        equal(worker.wait(), 0)
+        if not 4.9 < time.monotonic() - begin < 9:
+            support.fail("a drain with a window of 5 s took %.1f s" % (time.monotonic() - begin))
+        # Killed without a word: gone when the lease ends.
+        discover = run("discover", "resize")
+        worker = run("worker", "resize", "tcp://w:3")
+        discover.expect("^added .* tcp://w:3")
+        worker.process.kill()
+        discover.expect("^removed .* tcp://w:3", 25)
+        equal(discover.end(), 0)
+    finally:
+        for program in programs:
+            program.process.kill()
+        members.stop()
+
+
+def equal(got, expected):
+    if got != expected:
+        support.fail("got %r, expected %r" % (got, expected))
+
+
+# ---- examples ----
+
+def test_python(members, directory):
+    source = os.path.join(support.ROOT, "client", "examples", "native.py")
+    with open(source, encoding="utf-8") as lines:
+        if len(lines.readlines()) >= 60:
+            support.fail("the Python example has 60 lines or more")
+    subprocess.run(["protoc", "-I", support.MESSAGES, "--python_out=" + directory] + [
+        os.path.join(support.MESSAGES, name) for name in ("native.proto", "etcd/kv.proto", "etcd/rpc.proto")], check=True)
+    program = Program(sys.executable, "-u", source, members.members[0].native, "py/", PYTHONPATH=directory)
+    try:
+        program.expect("^snapshot at 7: {b'py/example': b'1'}$")
+        for key, value in ((b"py/b", b"2"), (b"other", b"3")):
+            members.call(members.members[0], "KV/Put", members.rpc.PutRequest(key=key, value=value))
+        # Too large to be published: it comes from the history.
+        members.call(members.members[0], "KV/Put", members.rpc.PutRequest(key=b"py/large", value=b"x" * 20000))
+        members.call(members.members[0], "KV/DeleteRange", members.rpc.DeleteRangeRequest(key=b"py/b"))
+        program.expect("^8 py/b = 2\n(9 confirmed: .*\n)?10 py/large = x{20000}\n11 py/b deleted$")
+        members.call(members.members[0], "KV/Put", members.rpc.PutRequest(key=b"other", value=b"4"))
+        program.expect(r"^12 confirmed: {b'py/example': b'1', b'py/large': b'x{20000}'}$")
+    finally:
+        program.process.kill()
+
+
+def test_examples(options, directory):
+    members = NativeCluster(options.server, directory, size=1).start()
+    examples = os.path.join(options.programs, "client/examples/example_")
+    try:
+        cache = Program(examples + "cache", members.native, "basics/")
+        cache.expect("^fresh at revision 1$")
+        basics = Program(examples + "basics", members.native)
+        equal(basics.wait(), 0)
+        cache.expect("^2 put basics/a 1\n3 put basics/b 2\n4 put basics/a changed\n5 put basics/here now\n"
+                     "6 delete basics/a \n6 delete basics/b \n6 delete basics/here $")
+        equal(cache.end(), 0)
+        cache.expect("^at revision 6: 0 keys$")
+        test_python(members, directory)
+    finally:
+        members.stop()
+
+
+def main():
+    parser = support.arguments(__doc__.split("\n\n")[0])
+    parser.add_argument("--programs", required=True, help="the build directory")
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--seconds", type=int, default=20, help="of load")
+    parser.add_argument("--caches", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    options = support.parse(parser)
+    for part in [options.part] if options.part else PARTS:
+        directory = support.scratch("libquoral", in_memory=True)
+        try:
+            globals()["test_" + part](options, directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
