@@ -1,9 +1,11 @@
 """The network between members fails; clients reach every member all the time. Each member lives in a namespace of its own
 (netns.py)."""
 
+import time
+
 import netns
 import support
-from fault_world import ELECTION_S, World, pause
+from fault_world import ELECTION_S, World, pause, spread
 
 STEPS = 12  # of a storm of cuts
 
@@ -44,12 +46,15 @@ class Net:
 def part_partition(options, directory):
     """The leader alone, a follower alone, everybody alone, and two that both hear the third but not each other."""
     net = Net(options, directory)
+    times = []
     with net.world as world:
-        with world.traffic() as traffic:
+        with world.traffic(probes=True) as traffic:
             for _ in range(options.rounds):
                 leader = world.leader()
                 others = world.servers(leader)
                 net.cut([leader], others)
+                moment = time.monotonic()
+                times.append(traffic.probed(world.of(others), moment) - moment)
                 traffic.progress(world.of(others))
                 net.heal()
                 traffic.progress(traffic.by_member)
@@ -87,6 +92,8 @@ def part_partition(options, directory):
                     support.fail("%d elections because one follower does not hear the leader" % risen)
         world.verify(traffic)
         net.report("partitions: 4 kinds, %d times" % options.rounds)
+    support.count("cluster faults: leader cut off: writes again after %s; election timeout %g s" % (
+        spread(times), ELECTION_S))
 
 
 def part_one_way(options, directory):
