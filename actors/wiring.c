@@ -61,6 +61,7 @@ const wiring_edge_t wiring_edges[] = {
      EDGE_HOLD, 64, MB(32), "the applier pauses; watch always consumes, so this ends"},
     {APPLIER,    LEASE,      MAILBOX_DATA,    {MSG_LEASE_APPLIED, MSG_APPLIED, MSG_RESTORED},
      EDGE_HOLD, 256, MB(32), "the applier pauses; lease always consumes, so this ends"},
+    {LEASE,      APPLIER,    MAILBOX_DATA,    {MSG_AWAIT}, EDGE_FREE, 0, 0, "one outstanding"},
     {APPLIER,    KEEPER,     MAILBOX_DATA,    {MSG_FLUSH, MSG_RESTORED},
      EDGE_KEEP, 4, MB(1), "the next FLUSH covers what this one would have"},
     {KEEPER,     WAL_WRITER, MAILBOX_DATA,    {MSG_FLUSHED}, EDGE_FREE, 0, 0, "one per FLUSH"},

@@ -339,6 +339,7 @@ static int print_fields(const msg_t *self, char *text, size_t size)
     case MSG_FLUSHED:
         return snprintf(text, size, " index=%" PRIu64 " revision=%" PRId64, self->u.applied.index,
                         self->u.applied.revision);
+    case MSG_AWAIT: return snprintf(text, size, " index=%" PRIu64, self->u.await.index);
     case MSG_PROPOSE:
         return snprintf(text, size, " requests=%zu expect_term=%" PRIu64, self->u.propose.count,
                         self->u.propose.expect_term);

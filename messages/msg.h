@@ -125,6 +125,10 @@ typedef struct {
 typedef struct {
     bool wanted;
 } msg_attend_t;
+/* AWAIT: an APPLIED is wanted as soon as this index is. */
+typedef struct {
+    uint64_t index;
+} msg_await_t;
 typedef struct {
     shared_t *store;
     uint64_t index;
@@ -356,6 +360,7 @@ typedef struct msg {
         msg_committed_t committed;
         msg_applied_t applied;
         msg_attend_t attend;
+        msg_await_t await;
         msg_restored_t restored;
         msg_propose_t propose;
         msg_refusal_t refusal;

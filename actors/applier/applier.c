@@ -274,11 +274,13 @@ static void on_attend(applier_t *self, const msg_attend_t *attend, outbox_t *out
     }
 }
 
-/* Only the newest position counts, so one that found no room waits and is replaced by the next. */
+/* Lease waits for a position only when it has a question to answer. */
 static void send_lease_position(applier_t *self, outbox_t *out)
 {
-    self->lease_position_due = !outbox_room(out, ACTOR_LEASE);
-    if (!self->lease_position_due) {
+    bool is_reached =
+        self->lease_awaits > 0 && self->lease_awaits <= mvcc_current(self->mvcc)->applied_index;
+    if (is_reached && outbox_room(out, ACTOR_LEASE)) {
+        self->lease_awaits = 0;
         send_applied(self, ACTOR_LEASE, out);
     }
 }
@@ -341,8 +343,8 @@ static bool has_room(const applier_t *self, const outbox_t *out)
     if (self->restore.phase != RESTORE_SERVING) {
         return true;
     }
-    return !self->lease_position_due && outbox_room(out, ACTOR_WATCH) &&
-           outbox_room(out, ACTOR_LEASE) && !compaction_is_crowded(self);
+    return outbox_room(out, ACTOR_WATCH) && outbox_room(out, ACTOR_LEASE) &&
+           !compaction_is_crowded(self);
 }
 
 /* A replay ends exactly at the index from which on the node serves. */
@@ -392,7 +394,7 @@ static void apply_install(applier_t *self, uint64_t now_us, outbox_t *out)
 static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     bool ready = restore_step(self, out);
-    if (self->lease_position_due) {
+    if (self->restore.phase == RESTORE_SERVING) {
         send_lease_position(self, out);
     }
     bool has_install = ready && next_install(self);
@@ -428,6 +430,7 @@ static void applier_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_COMMITTED: on_committed(self, &in->msg->u.committed); break;
     case MSG_SNAP_INSTALL: on_snap_install(self, &in->msg->u.snap); break;
     case MSG_ATTEND: on_attend(self, &in->msg->u.attend, out); break;
+    case MSG_AWAIT: self->lease_awaits = in->msg->u.await.index; break;
     case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */
     case MSG_STOP:
         /* What is committed and not applied is applied at the next start. */

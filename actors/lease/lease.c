@@ -354,7 +354,10 @@ static void handle(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *o
     case MSG_READ_FAIL: lease_on_read_fail(self, &msg->u.read, out); break;
     case MSG_REJECTED:
     case MSG_UNKNOWN: break; /* the lease stays due; REPROPOSE_US brings it up again */
-    case MSG_APPLIED: on_applied(self, msg->u.applied.index, now_us, out); break;
+    case MSG_APPLIED:
+        self->is_awaiting = false;
+        on_applied(self, msg->u.applied.index, now_us, out);
+        break;
     case MSG_RESTORED:
         end_list(self, out);
         on_applied(self, msg->u.restored.index, now_us, out);
@@ -374,6 +377,7 @@ static void lease_step(void *context, const step_in_t *in, outbox_t *out)
         expire(self, in->now_us, out);
         lease_mind_forwards(self, in->now_us, out);
         lease_ask_read(self, looks_again(self, in->now_us), out);
+        lease_await(self, out);
     }
     self->last_step_us = in->now_us;
 }

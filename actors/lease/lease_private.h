@@ -2,9 +2,9 @@
  *
  * The way of a keepalive or a question after the time to live, at the leader:
  *
- *   asked --READ of the burst--> confirming --READ_AT--> applying --APPLIED--> answered
- *                                                                                 ^
- *                         keepalive of a lease that is being revoked: waiting ----+
+ *   asked --READ of the burst--> confirming --READ_AT--> applying --AWAIT, APPLIED--> answered
+ *                                                                                        ^
+ *                                keepalive of a lease that is being revoked: waiting ----+
  *
  * At any other member it becomes a forward: LEASE_FWD to the leader, LEASE_REPLY back. */
 #pragma once
@@ -41,8 +41,9 @@ struct lease {
     msg_role_t role;
     uint64_t term; /* that this member leads; 0 = not the leader */
     uint64_t next_expiry_us;
-    uint64_t applied_index;
-    bool listing; /* a list of all leases is coming in; RESTORED ends it */
+    uint64_t applied_index; /* as far as it was asked for */
+    bool is_awaiting;       /* AWAIT is not answered */
+    bool listing;           /* a list of all leases is coming in; RESTORED ends it */
 
     questions_t asked, confirming, applying;
     questions_t waiting; /* for the outcome of a revoke */
@@ -80,6 +81,8 @@ void lease_fail_questions(lease_t *self, outbox_t *out);
 void lease_ask_read(lease_t *self, bool is_in_doubt, outbox_t *out);
 void lease_on_read_at(lease_t *self, const msg_read_t *read, uint64_t now_us, outbox_t *out);
 void lease_on_read_fail(lease_t *self, const msg_read_t *read, outbox_t *out);
+/* End of burst: asks to be told when what is waited for is applied. */
+void lease_await(lease_t *self, outbox_t *out);
 void lease_release_applied(lease_t *self, uint64_t now_us, outbox_t *out);
 void lease_on_ask(lease_t *self, const msg_t *msg, uint64_t now_us, outbox_t *out);
 

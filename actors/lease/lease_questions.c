@@ -144,6 +144,19 @@ void lease_on_read_fail(lease_t *self, const msg_read_t *read, outbox_t *out)
     take_confirming(self, read, NULL, no_leader ? API_NO_LEADER : API_LEADER_CHANGED, out);
 }
 
+/* Of those that wait the first one goes first, whatever it waits for. */
+void lease_await(lease_t *self, outbox_t *out)
+{
+    if (self->is_awaiting || self->applying.count == 0 ||
+        self->applying.items[0].index <= self->applied_index) {
+        return;
+    }
+    self->is_awaiting = true;
+    msg_t *msg = msg_new(MSG_AWAIT);
+    msg->u.await.index = self->applying.items[0].index;
+    outbox_put(out, ACTOR_APPLIER, &msg);
+}
+
 void lease_release_applied(lease_t *self, uint64_t now_us, outbox_t *out)
 {
     size_t ready = 0;

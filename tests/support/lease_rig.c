@@ -69,6 +69,14 @@ void lt_ask(core_test_t *test, lease_op_t op, int64_t id, uint64_t applied_index
     core_test_send(test, ACTOR_GRPC_GATEWAY, &msg);
 }
 
+void lt_expect_await(core_test_t *test, uint64_t index)
+{
+    core_test_flush(test);
+    msg_t *msg = core_test_expect(test, ACTOR_APPLIER, MSG_AWAIT);
+    assert_int_equal(msg->u.await.index, index);
+    msg_free(&msg);
+}
+
 static msg_read_t take_read(core_test_t *test)
 {
     core_test_flush(test);

@@ -20,6 +20,8 @@ void lt_role(core_test_t *test, role_t role, uint64_t term, uint64_t leader);
 void lt_lead(core_test_t *test, uint64_t term);
 void lt_change(core_test_t *test, lease_change_type_t type, int64_t id, int64_t ttl_s);
 void lt_applied(core_test_t *test, uint64_t index);
+/* Ends the burst; lease asks to be told when this is applied. */
+void lt_expect_await(core_test_t *test, uint64_t index);
 void lt_ask(core_test_t *test, lease_op_t op, int64_t id, uint64_t applied_index);
 /* End of burst, the READ that must come out, and its number. */
 uint64_t lt_expect_read(core_test_t *test, uint64_t term);

@@ -103,7 +103,9 @@ static void a_question_waits_until_what_is_committed_is_here(void **state)
     lt_lead(&test, 1);
     lt_ask(&test, LEASE_OP_KEEPALIVE, 7, 12);
     lt_read_at(&test, lt_expect_read(&test, 1), 12);
-    core_test_expect_nothing(&test);
+    lt_expect_await(&test, 12);
+    core_test_flush(&test);
+    core_test_expect_nothing(&test); /* it asks once */
     lt_change(&test, LEASE_GRANTED, 7, 5);
     core_test_expect_nothing(&test);
     lt_applied(&test, 12);
@@ -117,13 +119,33 @@ static void a_list_waits_until_what_its_asker_has_seen_is_here(void **state)
     core_test_t test = lt_start();
     lt_role(&test, ROLE_FOLLOWER, 1, 2); /* any member answers, by itself */
     lt_ask(&test, LEASE_OP_LIST, 0, 12);
-    core_test_expect_nothing(&test);
+    lt_expect_await(&test, 12);
     lt_change(&test, LEASE_GRANTED, 7, 5);
     lt_applied(&test, 12);
     assert_int_equal(lt_expect_answer(&test).id_count, 1);
     lt_role(&test, ROLE_FOLLOWER, 2, 0); /* whoever leads */
     lt_ask(&test, LEASE_OP_LIST, 0, 12);
     assert_int_equal(lt_expect_answer(&test).id_count, 1);
+    core_test_end(&test);
+}
+
+static void each_question_waits_for_its_own_position(void **state)
+{
+    (void)state;
+    core_test_t test = lt_start();
+    lt_role(&test, ROLE_FOLLOWER, 1, 2);
+    lt_ask(&test, LEASE_OP_LIST, 0, 12);
+    lt_ask(&test, LEASE_OP_LIST, 0, 13);
+    lt_ask(&test, LEASE_OP_LIST, 0, 15);
+    lt_expect_await(&test, 12);
+    lt_applied(&test, 13);
+    lt_expect_answer(&test);
+    lt_expect_answer(&test);
+    lt_expect_await(&test, 15);
+    lt_applied(&test, 15);
+    lt_expect_answer(&test);
+    core_test_flush(&test);
+    core_test_expect_nothing(&test);
     core_test_end(&test);
 }
 
@@ -189,6 +211,7 @@ static void a_lost_leadership_fails_what_waits(void **state)
     lt_read_at(&test, lt_expect_read(&test, 3), 5);
     lt_ask(&test, LEASE_OP_KEEPALIVE, 9, 0); /* for a confirmation */
     uint64_t late = lt_expect_read(&test, 3);
+    lt_expect_await(&test, 5);
     lt_ask(&test, LEASE_OP_KEEPALIVE, 10, 0); /* for the end of the burst */
     lt_role(&test, ROLE_FOLLOWER, 3, 0);
     for (int64_t id = 7; id <= 10; id++) {
@@ -458,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_keepalive_of_an_expiring_lease_waits_for_the_revoke),
         cmocka_unit_test(a_question_waits_until_what_is_committed_is_here),
         cmocka_unit_test(a_list_waits_until_what_its_asker_has_seen_is_here),
+        cmocka_unit_test(each_question_waits_for_its_own_position),
         cmocka_unit_test(questions_of_a_burst_share_a_read_index),
         cmocka_unit_test(few_reads_are_under_way_and_later_questions_share_the_next),
         cmocka_unit_test(a_lost_leadership_fails_what_waits),
