@@ -254,6 +254,18 @@ static int print_peer(const msg_peer_t *peer, char *text, size_t size)
 }
 
 /* Of what has to do with other members. */
+/* To the applier: what is to be told. */
+static int print_wish(const msg_t *self, char *text, size_t size)
+{
+    switch (self->kind) {
+    case MSG_AWAIT: return snprintf(text, size, " index=%" PRIu64, self->u.await.index);
+    case MSG_INTEREST:
+        return snprintf(text, size, " number=%" PRIu64 " wanted=%d", self->u.interest.number,
+                        self->u.interest.is_wanted);
+    default: text[0] = '\0'; return 0;
+    }
+}
+
 static int print_cluster_fields(const msg_t *self, char *text, size_t size)
 {
     const msg_snap_t *snap = &self->u.snap;
@@ -296,7 +308,7 @@ static int print_cluster_fields(const msg_t *self, char *text, size_t size)
     case MSG_FRAME:
         return snprintf(text, size, " member=%" PRIx64 " bytes=%zu", self->u.frame.member,
                         bytes_len(self->u.frame.frame));
-    default: text[0] = '\0'; return 0;
+    default: return print_wish(self, text, size);
     }
 }
 
@@ -339,7 +351,6 @@ static int print_fields(const msg_t *self, char *text, size_t size)
     case MSG_FLUSHED:
         return snprintf(text, size, " index=%" PRIu64 " revision=%" PRId64, self->u.applied.index,
                         self->u.applied.revision);
-    case MSG_AWAIT: return snprintf(text, size, " index=%" PRIu64, self->u.await.index);
     case MSG_PROPOSE:
         return snprintf(text, size, " requests=%zu expect_term=%" PRIu64, self->u.propose.count,
                         self->u.propose.expect_term);

@@ -125,6 +125,12 @@ typedef struct {
 typedef struct {
     bool wanted;
 } msg_attend_t;
+/* INTEREST, from watch: does anybody watch? If so, the applier answers with EVENTS of its position, and then
+ * of every span; else it sends none. */
+typedef struct {
+    uint64_t number; /* grows */
+    bool is_wanted;
+} msg_interest_t;
 /* AWAIT: an APPLIED is wanted as soon as this index is. */
 typedef struct {
     uint64_t index;
@@ -242,6 +248,8 @@ typedef struct {
     size_t count;
     int64_t revision;  /* store revision after the span */
     int64_t compacted; /* and its compacted revision */
+    uint64_t
+        asked; /* number of the INTEREST it answers; 0 = the first ones, which nobody asked for */
 } msg_events_t;
 enum { WATCH_NO_PUT = 1, WATCH_NO_DELETE = 2, WATCH_PREV_KV = 4, WATCH_NOTIFY = 8 };
 typedef struct {
@@ -370,6 +378,7 @@ typedef struct msg {
         msg_lease_ask_t lease_ask;
         msg_lease_answer_t lease_answer;
         msg_events_t events;
+        msg_interest_t interest;
         msg_watch_create_t watch_create;
         msg_watch_stream_t watch_stream;
         msg_watch_out_t watch_out;

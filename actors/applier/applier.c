@@ -38,6 +38,7 @@ applier_t *applier_new(const applier_cfg_t *cfg, metrics_t *metrics, char **erro
     }
     self->flush_asked = mvcc_current(self->mvcc)->applied_index;
     self->reported = self->flush_asked;
+    self->watching.is_wanted = true; /* until watch says that nobody does */
     self->work_left = true; /* there may be nothing to replay: then RESTORED is due at once */
     return self;
 }
@@ -205,7 +206,23 @@ static void send_events(const applier_t *self, changes_t *changes, outbox_t *out
     msg->u.events.count = count;
     msg->u.events.revision = head->revision;
     msg->u.events.compacted = head->compacted;
+    msg->u.events.asked = self->watching.number;
     outbox_put(out, ACTOR_WATCH, &msg);
+}
+
+/* Somebody watches again: the events that follow go on from this position. */
+static void send_watch_position(applier_t *self, outbox_t *out)
+{
+    if (self->watch_due && outbox_room(out, ACTOR_WATCH)) {
+        self->watch_due = false;
+        send_events(self, &(changes_t){0}, out);
+    }
+}
+
+static void on_watching(applier_t *self, const msg_interest_t *watching)
+{
+    self->watching = *watching;
+    self->watch_due = watching->is_wanted;
 }
 
 static void send_lease_changes(applier_t *self, outbox_t *out)
@@ -324,7 +341,9 @@ static void tell(applier_t *self, changes_t *changes, uint64_t now_us, outbox_t 
          * asks lease and watch accordingly, who answer when they are that far themselves. The
          * gateway is first, since a client waits for it: waking the others takes time, too. */
         tell_gateways(self, out);
-        send_events(self, changes, out);
+        if (self->watching.is_wanted) {
+            send_events(self, changes, out);
+        }
         send_lease_changes(self, out);
         send_lease_position(self, out);
         members_tell(self, out);
@@ -395,6 +414,7 @@ static void pump(applier_t *self, uint64_t now_us, outbox_t *out)
 {
     bool ready = restore_step(self, out);
     if (self->restore.phase == RESTORE_SERVING) {
+        send_watch_position(self, out);
         send_lease_position(self, out);
     }
     bool has_install = ready && next_install(self);
@@ -431,6 +451,7 @@ static void applier_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_SNAP_INSTALL: on_snap_install(self, &in->msg->u.snap); break;
     case MSG_ATTEND: on_attend(self, &in->msg->u.attend, out); break;
     case MSG_AWAIT: self->lease_awaits = in->msg->u.await.index; break;
+    case MSG_INTEREST: on_watching(self, &in->msg->u.interest); break;
     case MSG_CREDIT: break; /* booked by the runner; the end of the burst goes on */
     case MSG_STOP:
         /* What is committed and not applied is applied at the next start. */

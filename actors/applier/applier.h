@@ -4,9 +4,9 @@
  * What the store holds is a function of the log alone: nothing here looks at the clock, the
  * configuration of this member or who proposed an entry, except to decide who gets an answer. Entries
  * that have piled up are applied in spans, one store batch each; then, in this order, the gateway gets the
- * position and its answers, watch the span's events, lease its grants and revocations, and the position
- * when it waits for it (AWAIT). The replicator only keeps its memory within bounds by the position, so it
- * hears of it every so many entries.
+ * position and its answers, watch the span's events unless nobody watches (INTEREST), lease its grants and
+ * revocations, and the position when it waits for it (AWAIT). The replicator only keeps its memory within
+ * bounds by the position, so it hears of it every so many entries.
  * A snapshot of another member takes its place among them: everybody then gets the new store. */
 #pragma once
 

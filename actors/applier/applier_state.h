@@ -75,6 +75,8 @@ struct applier {
     uint64_t
         clock_us;     /* last reading of the metrics' clock: entries are measured one to the next */
     bool is_attended; /* by the native gateway: it wants APPLIED */
+    msg_interest_t watching; /* what watch has asked for last */
+    bool watch_due;          /* it has to be told the position */
     uint64_t lease_awaits;   /* lease waits for this to be applied; 0 = for nothing */
     uint64_t reported;       /* applied index of the last APPLIED to the replicator, */
     size_t unreported_bytes; /* and what has been applied since */

@@ -3,27 +3,28 @@
  *    to it; nobody is given anything above it.
  * 2. Every request carries the revision its gateway has seen and is answered only when position has
  *    reached it: a put acknowledged before a watch "from now" is never delivered by it.
- * 3. A watcher never moves past a revision it was not given: it falls back with `next` unchanged, or
+ * 3. There are watchers only while EVENTS of every span come (is_told). When nobody has watched for a while
+ *    they are called off, and position stands still; a request that finds it so waits until they come
+ *    again. EVENTS that were on their way from before tell nothing: some may be missing behind them.
+ * 4. A watcher never moves past a revision it was not given: it falls back with `next` unchanged, or
  *    is told that `next` is compacted. */
 #include "actors/watch/watch.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
+#include "actors/watch/watch_event.h"
 #include "actors/watch/watcher.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 #include "store/mvcc_read.h"
 
 enum {
-    FIELD_EVENTS = 11, /* WatchResponse.events */
-    FIELD_TYPE = 1,    /* mvccpb.Event */
-    FIELD_KV = 2,
-    FIELD_PREV_KV = 3,
     SLICE_WATCHERS =
         256, /* watchers served by one catch-up slice: every event is compared with each */
     SLICE_BYTES = 1 << 20,
     OUT_BYTES_MAX = 16 << 20, /* answers collected in one turn before watchers fall back */
+    QUIET_SPANS = 16, /* for nobody, before EVENTS are called off: watches may be short and many */
 };
 
 /* Answers for one gateway, collected in this turn, in order. */
@@ -41,8 +42,12 @@ struct watch {
     watcher_set_t set;
     shared_t *store; /* kv_t, from RESTORED */
     int64_t position, compacted;
-    int64_t future_min; /* smallest start among future watchers; INT64_MAX = none */
-    msg_t **early;      /* requests ahead of position, in order; owned */
+    uint64_t asked;       /* number of the last INTEREST */
+    bool is_wanted;       /* what it said */
+    bool is_told;         /* and EVENTS have come that answer it */
+    unsigned quiet_spans; /* since anybody watched */
+    int64_t future_min;   /* smallest start among future watchers; INT64_MAX = none */
+    msg_t **early;        /* requests ahead of position, in order; owned */
     size_t early_count, early_capacity;
     collected_t out[GATEWAY_COUNT];
     uint64_t next_notify_us;
@@ -57,6 +62,8 @@ watch_t *watch_new(const watch_cfg_t *cfg, metrics_t *metrics)
     for (unsigned i = 0; i < GATEWAY_COUNT; i++) {
         self->out[i].has_room = true;
     }
+    self->is_wanted = true;
+    self->is_told = true;
     return self;
 }
 
@@ -156,48 +163,28 @@ static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events, si
     watcher->sent_since_tick = true;
 }
 
-static void encode_event(buf_t *out, bool is_delete, slice_t kv, slice_t prev_kv)
+/* ---- does anybody watch? ---- */
+
+static void ask_for_events(watch_t *self, bool is_wanted, outbox_t *out)
 {
-    size_t size = (is_delete ? 2 : 0) + 1 + varint_size(kv.len) + kv.len;
-    if (prev_kv.len) {
-        size += 1 + varint_size(prev_kv.len) + prev_kv.len;
-    }
-    buf_field_header(out, FIELD_EVENTS, size);
-    buf_field_u64(out, FIELD_TYPE, is_delete);
-    buf_field_bytes(out, FIELD_KV, kv);
-    if (prev_kv.len) {
-        buf_field_bytes(out, FIELD_PREV_KV, prev_kv);
-    }
+    self->is_wanted = is_wanted;
+    self->is_told = false;
+    self->quiet_spans = 0;
+    msg_t *msg = msg_new(MSG_INTEREST);
+    msg->u.interest = (msg_interest_t){.number = ++self->asked, .is_wanted = is_wanted};
+    outbox_put(out, ACTOR_APPLIER, &msg);
 }
 
-static bool filtered(unsigned flags, bool is_delete)
+static void count_quiet_span(watch_t *self, outbox_t *out)
 {
-    return flags & (is_delete ? WATCH_NO_DELETE : WATCH_NO_PUT);
+    bool is_quiet = self->set.watchers.count == 0 && self->early_count == 0;
+    self->quiet_spans = is_quiet ? self->quiet_spans + 1 : 0;
+    if (self->quiet_spans == QUIET_SPANS) {
+        ask_for_events(self, false, out);
+    }
 }
 
 /* ---- synced watchers: events as they come ---- */
-
-typedef struct {
-    const event_t *event;
-    watch_group_t *touched; /* groups with something to deliver */
-} span_t;
-
-static void on_match(void *context, watch_group_t *group)
-{
-    span_t *span = context;
-    const event_t *event = span->event;
-    if (filtered(group->flags, event->is_delete)) {
-        return;
-    }
-    if (group->pending.len == 0) {
-        group->pending_first = event->revision;
-        group->touched = span->touched;
-        span->touched = group;
-    }
-    group->pending_count++;
-    slice_t prev = group->flags & WATCH_PREV_KV ? bytes_slice(event->prev_kv) : slice(NULL, 0);
-    encode_event(&group->pending, event->is_delete, bytes_slice(event->kv), prev);
-}
 
 static void deliver_group(watch_t *self, watch_group_t *group)
 {
@@ -248,14 +235,10 @@ static void on_events(watch_t *self, const msg_events_t *events)
     assert(events->revision >= self->position);
     self->position = events->revision;
     self->compacted = events->compacted;
-    span_t span = {0};
-    for (size_t i = 0; i < events->count; i++) {
-        span.event = &events->items[i];
-        watch_index_match(&self->set.index, span.event->key, on_match, &span);
-    }
-    while (span.touched) {
-        watch_group_t *group = span.touched;
-        span.touched = group->touched;
+    watch_group_t *touched = watch_events_match(&self->set.index, events);
+    while (touched) {
+        watch_group_t *group = touched;
+        touched = group->touched;
         deliver_group(self, group);
     }
     wake_future(self);
@@ -307,13 +290,14 @@ static int on_history(void *context, const mvcc_event_t *event)
     for (size_t i = 0; i < work->count; i++) {
         watcher_t *watcher = work->watchers[i];
         const mvcc_interval_t *interval = &work->intervals[i];
-        if (event->revision < watcher->next || filtered(watcher->flags, event->is_delete) ||
+        if (event->revision < watcher->next ||
+            watch_event_is_filtered(watcher->flags, event->is_delete) ||
             !watch_interval_holds(interval->key, interval->range_end, event->key)) {
             continue;
         }
         size_t before = watcher->pending.len;
         slice_t prev = watcher->flags & WATCH_PREV_KV ? event->prev_kv : slice(NULL, 0);
-        encode_event(&watcher->pending, event->is_delete, event->kv, prev);
+        watch_event_encode(&watcher->pending, event->is_delete, event->kv, prev);
         work->bytes += watcher->pending.len - before;
         watcher->pending_count++;
     }
@@ -402,6 +386,7 @@ static void on_create(watch_t *self, actor_id_t gateway, msg_watch_create_t *cre
 {
     assert(!watcher_set_find(&self->set, gateway, create->stream,
                              create->watch_id)); /* api keeps ids apart */
+    self->quiet_spans = 0;
     bool full = self->set.watchers.count >= LIMIT_WATCHERS;
     watcher_t *watcher = watcher_set_add(&self->set, gateway, create);
     say(self, watcher->stream, WATCH_ITEM_CREATED, watcher->id, self->position, NULL);
@@ -464,8 +449,14 @@ static int64_t revision_needed(const msg_t *msg)
     case MSG_WATCH_CREATE: return msg->u.watch_create.head_revision;
     case MSG_WATCH_CANCEL:
     case MSG_WATCH_PROGRESS: return msg->u.watch_stream.head_revision;
-    default: return 0;
+    default: return -1; /* none */
     }
+}
+
+static bool may_answer(const watch_t *self, const msg_t *msg)
+{
+    int64_t needed = revision_needed(msg);
+    return needed < 0 || (self->is_told && needed <= self->position);
 }
 
 static void on_request(watch_t *self, msg_t *msg)
@@ -484,11 +475,14 @@ static void on_request(watch_t *self, msg_t *msg)
 
 /* Keeps a request that is ahead of position, and all behind it: their order is the client's. Their
  * number is bounded by the edge's credits between two spans. */
-static void take_request(watch_t *self, msg_t *msg)
+static void take_request(watch_t *self, msg_t *msg, outbox_t *out)
 {
-    if (self->early_count == 0 && revision_needed(msg) <= self->position) {
+    if (self->early_count == 0 && may_answer(self, msg)) {
         on_request(self, msg);
         return;
+    }
+    if (!self->is_wanted) {
+        ask_for_events(self, true, out);
     }
     msg_t *kept = xmemdup(msg, sizeof *msg);
     if (msg->kind == MSG_WATCH_CREATE) { /* its bytes move along */
@@ -502,7 +496,7 @@ static void take_request(watch_t *self, msg_t *msg)
 static void answer_early(watch_t *self)
 {
     size_t ready = 0;
-    while (ready < self->early_count && revision_needed(self->early[ready]) <= self->position) {
+    while (ready < self->early_count && may_answer(self, self->early[ready])) {
         on_request(self, self->early[ready]);
         msg_free(&self->early[ready++]);
     }
@@ -562,8 +556,12 @@ static void watch_step(void *context, const step_in_t *in, outbox_t *out)
     }
     switch (in->msg->kind) {
     case MSG_EVENTS:
-        on_events(self, &in->msg->u.events);
-        answer_early(self);
+        if (in->msg->u.events.asked == self->asked) {
+            self->is_told = true;
+            on_events(self, &in->msg->u.events);
+            answer_early(self);
+            count_quiet_span(self, out);
+        }
         break;
     case MSG_RESTORED:
         on_restored(self, &in->msg->u.restored);
@@ -573,7 +571,7 @@ static void watch_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_WATCH_CANCEL:
     case MSG_WATCH_PROGRESS:
     case MSG_WATCH_CONSUMED:
-    case MSG_WATCH_CLOSE: take_request(self, in->msg); break;
+    case MSG_WATCH_CLOSE: take_request(self, in->msg, out); break;
     case MSG_STOP: outbox_stopped(out); break;
     default: assert(!"a message that the wiring table does not send to watch");
     }

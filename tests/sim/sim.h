@@ -134,6 +134,7 @@ typedef struct {
     uint64_t paused_until_us;
     uint64_t leads;               /* term of its last LEAD */
     uint64_t last_event_revision; /* of its EVENTS */
+    uint64_t events_asked;        /* the INTEREST they answer */
     /* By gateway, whose snapshots of the store may differ by what is under way to them: */
     int64_t serializable_revision[GATEWAY_COUNT]; /* highest one a serializable read has shown */
     int64_t shown[GATEWAY_COUNT]; /* highest one that this process has shown in any answer */
@@ -282,7 +283,7 @@ void nemesis_heal(nemesis_t *self);
     X(FRAMES) X(FRAMES_LOST) X(FRAMES_DUPLICATED) X(FRAMES_REORDERED) X(CONNECTIONS_CLOSED) \
     X(CRASHES) X(CRASHES_OF_ALL) X(POWER_CUTS) X(TORN_WRITES) X(LOST_WRITES) X(RESTARTS) X(PAUSES) \
     X(PARTITIONS) X(ONE_WAY_CUTS) X(DISK_STALLS) X(DISK_FAILURES) X(DISK_FULL) X(CLOCK_DRIFTS) \
-    X(TRANSFERS) X(MEMBER_CHANGES) X(SNAPSHOTS) X(COMPACTIONS) X(LEASES_EXPIRED)
+    X(TRANSFERS) X(MEMBER_CHANGES) X(SNAPSHOTS) X(COMPACTIONS) X(EVENTS_WANTED) X(LEASES_EXPIRED)
 /* clang-format on */
 typedef enum {
 #define X(name) COUNT_##name,

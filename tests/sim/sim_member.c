@@ -82,6 +82,7 @@ static void forget_process(member_t *self)
     self->up = false;
     self->leads = 0;
     self->last_event_revision = 0;
+    self->events_asked = 0;
     self->paused_until_us = 0;
     self->reaction_count = 0;
 }
@@ -383,6 +384,12 @@ static void look(member_t *self, actor_id_t from, actor_id_t to, const msg_t *ms
     } else if (msg->kind == MSG_COMMITTED) {
         reference_committed(sim->reference, self, &msg->u.committed.entries);
     } else if (msg->kind == MSG_EVENTS) {
+        if (msg->u.events.asked !=
+            self->events_asked) { /* called off, and wanted again from here on */
+            self->events_asked = msg->u.events.asked;
+            self->last_event_revision = msg->u.events.revision;
+            sim->counts[COUNT_EVENTS_WANTED]++;
+        }
         reference_events(sim->reference, self, &msg->u.events);
     } else if (msg->kind == MSG_MEMBERS) {
         admin_on_appended(sim->admin, msg->u.members.configuration);

@@ -168,6 +168,66 @@ static void lease_hears_of_the_position_it_waits_for(void **state)
     rig_destroy(&rig);
 }
 
+static void send_interest(applier_rig_t *rig, uint64_t number, bool is_wanted)
+{
+    msg_t *msg = msg_new(MSG_INTEREST);
+    msg->u.interest = (msg_interest_t){.number = number, .is_wanted = is_wanted};
+    core_test_send(&rig->test, ACTOR_WATCH, &msg);
+}
+
+/* The revision of the EVENTS that have come out, with so many events; 0 = there were none. */
+static int64_t told_watch(applier_rig_t *rig, size_t events, uint64_t asked)
+{
+    actor_id_t to;
+    msg_t *msg = NULL;
+    int64_t revision = 0;
+    while ((msg = core_test_take(&rig->test, &to))) {
+        if (to == ACTOR_WATCH) {
+            assert_int_equal(msg->kind, MSG_EVENTS);
+            assert_int_equal(msg->u.events.count, events);
+            assert_int_equal(msg->u.events.asked, asked);
+            assert_int_equal(revision, 0);
+            revision = msg->u.events.revision;
+        }
+        msg_free(&msg);
+    }
+    return revision;
+}
+
+static void nobody_watches_and_then_somebody_does(void **state)
+{
+    (void)state;
+    applier_rig_t *rig = rig_new(1000);
+    send_interest(rig, 1, false);
+    rig_add_put(rig, "a", "1");
+    rig_send(rig);
+    assert_int_equal(told_watch(rig, 0, 0), 0);
+    send_interest(rig, 2, true);
+    core_test_flush(&rig->test);
+    assert_int_equal(told_watch(rig, 0, 2), 2);
+    rig_add_put(rig, "a", "2");
+    rig_send(rig);
+    assert_int_equal(told_watch(rig, 1, 2), 3);
+    rig_destroy(&rig);
+}
+
+/* The position is that before the span which is applied in the same burst. */
+static void who_watches_again_is_told_before_the_next_span(void **state)
+{
+    (void)state;
+    applier_rig_t *rig = rig_new(1000);
+    send_interest(rig, 1, false);
+    send_interest(rig, 2, true);
+    rig_add_put(rig, "a", "1");
+    rig_send(rig);
+    msg_t *msg = core_test_expect(&rig->test, ACTOR_WATCH, MSG_EVENTS);
+    assert_int_equal(msg->u.events.count, 0);
+    assert_int_equal(msg->u.events.revision, 1);
+    msg_free(&msg);
+    assert_int_equal(told_watch(rig, 1, 2), 2);
+    rig_destroy(&rig);
+}
+
 static void without_room_at_watch_it_holds(void **state)
 {
     (void)state;
@@ -557,6 +617,8 @@ int main(void)
         cmocka_unit_test(a_span_is_told_in_order),
         cmocka_unit_test(each_gateway_gets_its_own_results),
         cmocka_unit_test(lease_hears_of_the_position_it_waits_for),
+        cmocka_unit_test(nobody_watches_and_then_somebody_does),
+        cmocka_unit_test(who_watches_again_is_told_before_the_next_span),
         cmocka_unit_test(without_room_at_watch_it_holds),
         cmocka_unit_test(the_replicator_hears_as_often_as_it_needs),
         cmocka_unit_test(every_so_many_entries_the_keeper_is_asked_to_flush),

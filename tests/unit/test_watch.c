@@ -26,6 +26,7 @@ typedef struct {
     kv_t *kv;
     mvcc_t *mvcc;
     uint64_t index;
+    uint64_t asked; /* the last INTEREST that was taken */
 } rig_t;
 
 static void leave_open(void *object)
@@ -68,6 +69,7 @@ static msg_t *events_of(rig_t *rig)
     msg->u.events.count = count;
     msg->u.events.revision = mvcc_current(rig->mvcc)->revision;
     msg->u.events.compacted = mvcc_current(rig->mvcc)->compacted;
+    msg->u.events.asked = rig->asked;
     for (size_t i = 0; i < count; i++) {
         slice_t kv = bytes_slice(changes[i].kv);
         msg->u.events.items[i] = (event_t){
@@ -243,6 +245,131 @@ static void an_acknowledged_put_is_never_delivered_by_a_watch_from_now(void **st
     expect(&rig, "1/0 created@2");
     put(&rig, "a", "1");
     expect(&rig, "1/0 put a=1@3");
+    end(&rig);
+}
+
+/* ---- when nobody watches ---- */
+
+enum { QUIET_SPANS = 16 };
+
+static void expect_interest(rig_t *rig, bool is_wanted)
+{
+    msg_t *msg = core_test_expect(&rig->core, ACTOR_APPLIER, MSG_INTEREST);
+    assert_int_equal(msg->u.interest.number, ++rig->asked);
+    assert_int_equal(msg->u.interest.is_wanted, is_wanted);
+    msg_free(&msg);
+    expect(rig, "");
+}
+
+static void call_off(rig_t *rig)
+{
+    for (int i = 0; i < QUIET_SPANS; i++) {
+        expect(rig, "");
+        put(rig, "a", "0");
+    }
+    expect_interest(rig, false);
+}
+
+static void events_for_nobody_are_called_off(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    for (int i = 1; i < QUIET_SPANS; i++) {
+        put(&rig, "a", "0");
+    }
+    watch(&rig, 1, 0, "a", NULL, 0, 2, 0); /* a short one counts as well */
+    about_stream(&rig, MSG_WATCH_CLOSE, 1, 0, 0, 0);
+    expect(&rig, "1/0 created@16");
+    call_off(&rig);
+    end(&rig);
+}
+
+static void events_for_somebody_are_not(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    watch(&rig, 1, 0, "a", NULL, 0, 1, 0);
+    for (int i = 0; i < 2 * QUIET_SPANS; i++) {
+        put(&rig, "b", "0");
+    }
+    expect(&rig, "1/0 created@1");
+    end(&rig);
+}
+
+/* A watch from now does not see what was acknowledged before it, nor miss what comes after, though neither
+ * has been told here. */
+static void who_watches_again_goes_on_from_the_position(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    call_off(&rig); /* revision 17 */
+    msg_t *untold = put_untold(&rig, "a", "1");
+    msg_free(&untold);
+    watch(&rig, 1, 0, "a", NULL, 0, 17, 0); /* the gateway has not heard of 18 */
+    expect_interest(&rig, true);
+    about_stream(&rig, MSG_WATCH_PROGRESS, 1, 0, 18, 0);
+    msg_t *position = events_of(&rig);
+    tell(&rig, &position);
+    expect(&rig, "1/0 created@18; 1/-1 progress@18");
+    put(&rig, "a", "2");
+    expect(&rig, "1/0 put a=2@19");
+    end(&rig);
+}
+
+/* They left before the applier knew; what came behind them was not told. */
+static void events_on_their_way_tell_nothing(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    put(&rig, "a", "0");
+    for (int i = 1; i < QUIET_SPANS; i++) {
+        put(&rig, "a", "0");
+    }
+    msg_t *late = put_untold(&rig, "a", "late");
+    expect_interest(&rig, false);
+    msg_t *untold = put_untold(&rig, "a", "untold");
+    msg_free(&untold);
+    watch(&rig, 1, 0, "a", NULL, 18, 17, 0); /* from the late one on */
+    expect_interest(&rig, true);
+    tell(&rig, &late);
+    expect(&rig, "");
+    msg_t *position = events_of(&rig);
+    tell(&rig, &position);
+    expect(&rig, "1/0 created@19; 1/0 put a=late@18, put a=untold@19");
+    end(&rig);
+}
+
+/* Nobody is there to be told, and nothing has to be asked. */
+static void who_leaves_late_wakes_nobody(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    call_off(&rig);
+    about_stream(&rig, MSG_WATCH_CONSUMED, 1, 0, 0, 100);
+    about_stream(&rig, MSG_WATCH_CLOSE, 1, 0, 0, 0);
+    expect(&rig, "");
+    end(&rig);
+}
+
+static void a_new_store_does_not_wake_them(void **state)
+{
+    (void)state;
+    rig_t rig = start();
+    call_off(&rig);
+    msg_t *untold = put_untold(&rig, "a", "1");
+    msg_free(&untold);
+    msg_t *msg = msg_new(MSG_RESTORED);
+    msg->u.restored.store = shared_new(rig.kv, leave_open);
+    msg->u.restored.revision = mvcc_current(rig.mvcc)->revision;
+    tell(&rig, &msg);
+    expect(&rig, "");
+    watch(&rig, 1, 0, "a", NULL, 0, 18, 0);
+    expect_interest(&rig, true);
+    untold = put_untold(&rig, "a", "2");
+    msg_free(&untold);
+    msg_t *position = events_of(&rig);
+    tell(&rig, &position);
+    expect(&rig, "1/0 created@19");
     end(&rig);
 }
 
@@ -757,6 +884,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_watch_from_now_sees_what_comes_after),
+        cmocka_unit_test(events_for_nobody_are_called_off),
+        cmocka_unit_test(events_for_somebody_are_not),
+        cmocka_unit_test(who_watches_again_goes_on_from_the_position),
+        cmocka_unit_test(events_on_their_way_tell_nothing),
+        cmocka_unit_test(who_leaves_late_wakes_nobody),
+        cmocka_unit_test(a_new_store_does_not_wake_them),
         cmocka_unit_test(a_watch_from_now_begins_behind_the_revision_it_is_told),
         cmocka_unit_test(an_acknowledged_put_is_never_delivered_by_a_watch_from_now),
         cmocka_unit_test(a_watch_from_the_past_is_caught_up_and_then_goes_on),
