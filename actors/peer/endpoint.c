@@ -27,6 +27,12 @@ char *endpoint_of(const char *url)
     return NULL;
 }
 
+bool endpoint_is_address(const char *endpoint)
+{
+    const char *host = after(endpoint, "tcp://");
+    return !host || *host == '[' || host[strspn(host, "0123456789.:")] == '\0';
+}
+
 static bool is_ipv6(const char *host)
 {
     return strchr(host, ':') != NULL;

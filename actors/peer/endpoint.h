@@ -5,6 +5,8 @@
 
 /* "http://host:port" is TCP, "unix://path" a socket file; yours. NULL = nothing ZeroMQ could connect to. */
 char *endpoint_of(const char *url);
+/* There is no name to resolve: the host is an address, or a socket file. */
+bool endpoint_is_address(const char *endpoint);
 /* What host names stand for, given what this member listens on. All IPv6: their IPv6 addresses, or else their
  * IPv4 ones; otherwise their IPv4 addresses. Who has both, like localhost, often listens on one of them, and
  * ZeroMQ tries only one. */

@@ -221,7 +221,8 @@ static bool is_strange(const peer_shell_t *self, const dealers_t *dealers)
 static void connect_lane(const peer_shell_t *self, dealers_t *dealers, int lane,
                          const char *endpoint, size_t turn)
 {
-    size_t place = 1 + (size_t)(dealers - self->dealers);
+    bool is_slow = self->cfg.curve || !endpoint_is_address(endpoint);
+    size_t place = is_slow ? 1 + (size_t)(dealers - self->dealers) : 0;
     zsock_t *socket =
         peer_socket_dealer(place, endpoint_is_ipv6(endpoint, self->cfg.names_are_ipv6));
     dealers->sockets[lane] = socket;

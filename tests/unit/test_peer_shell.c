@@ -507,22 +507,23 @@ static void urls_are_endpoints(void **state)
     (void)state;
     static const struct {
         const char *url, *endpoint;
-        bool is_ipv6;
+        bool is_ipv6, is_address;
     } cases[] = {
-        {"http://10.0.0.1:2380", "tcp://10.0.0.1:2380", false},
-        {"http://[::1]:2380", "tcp://[::1]:2380", true},
-        {"http://host.example:1", "tcp://host.example:1", false},
-        {"unix:///run/peer", "ipc:///run/peer", false},
-        {"unix:/run/peer", "ipc:///run/peer", false},
-        {"unix://peer", "ipc://peer", false},
-        {"https://10.0.0.1:2380", NULL, false},
-        {"http://host", NULL, false},
-        {"http://host:", NULL, false},
-        {"http://:1", NULL, false},
-        {"unix:", NULL, false},
-        {"unix://", NULL, false},
-        {"", NULL, false},
-        {"inproc://replicator-control", NULL, false},
+        {"http://10.0.0.1:2380", "tcp://10.0.0.1:2380", false, true},
+        {"http://[::1]:2380", "tcp://[::1]:2380", true, true},
+        {"http://host.example:1", "tcp://host.example:1", false, false},
+        {"http://10.example:1", "tcp://10.example:1", false, false},
+        {"unix:///run/peer", "ipc:///run/peer", false, true},
+        {"unix:/run/peer", "ipc:///run/peer", false, true},
+        {"unix://peer", "ipc://peer", false, true},
+        {"https://10.0.0.1:2380", NULL, false, false},
+        {"http://host", NULL, false, false},
+        {"http://host:", NULL, false, false},
+        {"http://:1", NULL, false, false},
+        {"unix:", NULL, false, false},
+        {"unix://", NULL, false, false},
+        {"", NULL, false, false},
+        {"inproc://replicator-control", NULL, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *endpoint = endpoint_of(cases[i].url);
@@ -530,6 +531,7 @@ static void urls_are_endpoints(void **state)
             assert_non_null(endpoint);
             assert_string_equal(endpoint, cases[i].endpoint);
             assert_int_equal(endpoint_is_ipv6(endpoint, false), cases[i].is_ipv6);
+            assert_int_equal(endpoint_is_address(endpoint), cases[i].is_address);
         } else {
             assert_null(endpoint);
         }
