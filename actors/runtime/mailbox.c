@@ -26,6 +26,7 @@
 struct mailbox {
     zsock_t *socket;
     void *handle;
+    int fd;
     zmq_msg_t frame;
     bool holding;
 };
@@ -53,6 +54,7 @@ mailbox_t *mailbox_new(const char *address)
     assert(rc == 0);
     (void)rc;
     self->handle = zsock_resolve(self->socket);
+    self->fd = (int)zsock_fd(self->socket);
     return self;
 }
 
@@ -138,5 +140,5 @@ void mailbox_release(mailbox_t *self)
 
 int mailbox_fd(const mailbox_t *self)
 {
-    return (int)zsock_fd(self->socket);
+    return self->fd;
 }

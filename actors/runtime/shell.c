@@ -28,6 +28,7 @@ struct runtime {
     const wiring_edge_t *charged[ACTOR_COUNT]; /* the edge from this sender, if it has credits */
     zactor_t *actor;
     zsock_t *pipe;
+    int pipe_fd;
     bool ended, stopping, stop_answered, end_told;
     /* False once a look at it ended with "nothing there": from then on libzmq makes its descriptor
      * readable for whatever comes next. So nobody asks a quiet socket, which costs a system call. */
@@ -282,7 +283,7 @@ void runtime_fds(const runtime_t *self, int fds[RUNTIME_FDS])
 {
     assert(!self->mailboxes[MAILBOX_CONTROL] || !self->mailboxes[MAILBOX_DATA]); /* one each */
     fds[0] = mailbox_fd(self->mailboxes[credit_mailbox(self->cfg.id)]);
-    fds[1] = (int)zsock_fd(self->pipe);
+    fds[1] = self->pipe_fd;
 }
 
 static bool pipe_ready(const runtime_t *self)
@@ -353,7 +354,7 @@ static long poll_timeout_ms(uint64_t deadline_us, uint64_t now_us)
 /* Sleeps until something is there or the deadline has come, and notes where something is. */
 static void sleep_until_wanted(runtime_t *self)
 {
-    struct pollfd fds[1 + MAILBOX_COUNT] = {{.fd = (int)zsock_fd(self->pipe), .events = POLLIN}};
+    struct pollfd fds[1 + MAILBOX_COUNT] = {{.fd = self->pipe_fd, .events = POLLIN}};
     for (int box = 0; box < MAILBOX_COUNT; box++) {
         int fd = self->mailboxes[box] ? mailbox_fd(self->mailboxes[box]) : -1; /* -1: ignored */
         fds[1 + box] = (struct pollfd){.fd = fd, .events = POLLIN};
@@ -383,6 +384,7 @@ static void thread_main(zsock_t *pipe, void *argument)
 {
     runtime_t *self = argument;
     self->pipe = pipe;
+    self->pipe_fd = (int)zsock_fd(pipe);
     self->started_us = clock_monotonic_us();
     zsock_signal(pipe, 0);
     runtime_woken(self);
