@@ -62,8 +62,9 @@ def cache_dir():
 
 
 def load_messages():
-    """Generates the Python form of messages/etcd/*.proto (once per content) and returns the modules (rpc, kv)."""
+    """Generates the Python form of the clients' messages (once per content) and returns the modules (rpc, kv)."""
     names = ["etcd/" + n for n in sorted(os.listdir(os.path.join(MESSAGES, "etcd"))) if n.endswith(".proto")]
+    names.append("native.proto")
     digest = hashlib.sha256()
     for name in names:
         with open(os.path.join(MESSAGES, name), "rb") as f:
@@ -82,6 +83,15 @@ def load_messages():
     from etcd import kv_pb2, rpc_pb2
 
     return rpc_pb2, kv_pb2
+
+
+def load_native():
+    """The messages of the native protocol."""
+    load_messages()
+    # pylint: disable=import-error,import-outside-toplevel
+    import native_pb2
+
+    return native_pb2
 
 
 # Not the ports that the kernel hands out itself, to connections and to who asks for any: between choosing one of those and
