@@ -62,6 +62,18 @@ static int delete_attached(mvcc_t *self, const attached_t *attached)
     return 0;
 }
 
+/* The next keys are looked for behind the last one: from the first on, all that is deleted already would be stepped
+ * over again. */
+static void go_behind(const attached_t *attached, buf_t *from)
+{
+    if (attached->count) {
+        size_t len = attached->lens[attached->count - 1];
+        buf_clear(from);
+        buf_append(from, attached->bytes.data + attached->bytes.len - len, len);
+        buf_byte(from, 0);
+    }
+}
+
 int mvcc_lease_revoke(mvcc_t *self, int64_t id)
 {
     assert(self->in_entry);
@@ -71,16 +83,20 @@ int mvcc_lease_revoke(mvcc_t *self, int64_t id)
         return rc == KV_ABSENT ? API_LEASE_NOT_FOUND : rc;
     }
     attached_t attached = {0};
+    buf_t from = {0};
     rc = MVCC_MORE_WORK;
     while (rc == MVCC_MORE_WORK) {
         attached.count = 0;
         buf_clear(&attached.bytes);
-        rc = mvcc_lease_keys(overlay_reader(self->overlay), id, collect, &attached);
+        rc = mvcc_lease_keys(overlay_reader(self->overlay), id, buf_slice(&from), collect,
+                             &attached);
         if (rc >= 0) {
             int failed = delete_attached(self, &attached);
             rc = failed ? failed : rc;
+            go_behind(&attached, &from);
         }
     }
+    buf_deinit(&from);
     buf_deinit(&attached.bytes);
     if (rc == 0) {
         mvcc_key_lease(&self->key, id);

@@ -189,13 +189,16 @@ int mvcc_leases(const kv_reader_t *reader, mvcc_lease_fn fn, void *context)
     return rc;
 }
 
-int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, mvcc_key_fn fn, void *context)
+int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, slice_t from, mvcc_key_fn fn,
+                    void *context)
 {
     buf_t prefix = {0};
+    buf_t start = {0};
     mvcc_key_attached(&prefix, id, slice(NULL, 0));
+    mvcc_key_attached(&start, id, from);
     kv_iter_t *iter = kv_iter_new(reader);
     int rc = 0;
-    for (iter->ops->seek(iter, buf_slice(&prefix)); rc == 0 && iter->ops->valid(iter);
+    for (iter->ops->seek(iter, buf_slice(&start)); rc == 0 && iter->ops->valid(iter);
          iter->ops->next(iter)) {
         slice_t stored = iter->ops->key(iter);
         if (!slice_starts_with(stored, buf_slice(&prefix))) {
@@ -205,6 +208,7 @@ int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, mvcc_key_fn fn, void 
     }
     rc = rc ? rc : mvcc_iter_error(iter);
     kv_iter_destroy(&iter);
+    buf_deinit(&start);
     buf_deinit(&prefix);
     return rc;
 }

@@ -85,8 +85,9 @@ typedef int (*mvcc_lease_fn)(void *context, int64_t id, int64_t ttl_s);
 int mvcc_leases(const kv_reader_t *reader, mvcc_lease_fn fn, void *context)
     __attribute__((warn_unused_result));
 typedef int (*mvcc_key_fn)(void *context, slice_t key);
-int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, mvcc_key_fn fn, void *context)
-    __attribute__((warn_unused_result));
+/* The keys of a lease, in order, from `from` on (empty: all). Ends with the function's first result but 0. */
+int mvcc_lease_keys(const kv_reader_t *reader, int64_t id, slice_t from, mvcc_key_fn fn,
+                    void *context) __attribute__((warn_unused_result));
 
 /* ---- meta: small named values (members, cluster version, alarms) ---- */
 #define MVCC_META_MEMBERS                                                                          \

@@ -346,6 +346,21 @@ static int delete_chunk(mvcc_t *self, const chunk_t *chunk, buf_t *prev_kvs)
     return 0;
 }
 
+/* The first key that can follow the chunk's last one; `key` if it is empty. From `key` on again, every chunk would step
+ * over all that is deleted already: four times as long for twice the keys. */
+static slice_t behind(const chunk_t *chunk, slice_t key, buf_t *from)
+{
+    if (chunk->count == 0) {
+        return key;
+    }
+    size_t key_len = chunk->items[chunk->count - 1].key_len;
+    size_t record_len = chunk->items[chunk->count - 1].record_len;
+    buf_clear(from);
+    buf_append(from, chunk->bytes.data + chunk->bytes.len - record_len - key_len, key_len);
+    buf_byte(from, 0);
+    return buf_slice(from);
+}
+
 int mvcc_delete_range(mvcc_t *self, const mvcc_interval_t *interval, int64_t *deleted,
                       buf_t *prev_kvs)
 {
@@ -354,15 +369,19 @@ int mvcc_delete_range(mvcc_t *self, const mvcc_interval_t *interval, int64_t *de
         return delete_one(self, interval->key, deleted, prev_kvs);
     }
     chunk_t *chunk = xcalloc(1, sizeof *chunk);
+    mvcc_interval_t rest = *interval;
+    buf_t from = {0};
     int rc = MVCC_MORE_WORK;
-    while (rc == MVCC_MORE_WORK) { /* what is deleted is not found again */
-        rc = read_chunk(self, interval, chunk);
+    while (rc == MVCC_MORE_WORK) {
+        rc = read_chunk(self, &rest, chunk);
         if (rc >= 0) {
             int failed = delete_chunk(self, chunk, prev_kvs);
             *deleted += (int64_t)chunk->count;
             rc = failed ? failed : rc;
+            rest.key = behind(chunk, rest.key, &from);
         }
     }
+    buf_deinit(&from);
     buf_deinit(&chunk->bytes);
     free(chunk);
     return rc == KV_ABSENT ? 0 : rc;

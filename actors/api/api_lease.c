@@ -340,7 +340,7 @@ static int append_time_to_live(const view_t *view, const call_t *call, buf_t *ou
     buf_field_u64(out, LEASE_TTL, (uint64_t)reply->ttl_s);
     buf_field_u64(out, LEASE_GRANTED_TTL, (uint64_t)reply->granted_ttl_s);
     bool wanted = call->lease.keys && reply->ttl_s >= 0;
-    return wanted ? mvcc_lease_keys(view->reader, call->lease.id, add_key, out) : 0;
+    return wanted ? mvcc_lease_keys(view->reader, call->lease.id, slice(NULL, 0), add_key, out) : 0;
 }
 
 static void append_leases(const call_t *call, buf_t *out)

@@ -336,7 +336,8 @@ static void ask_lease(subject_t *subject, const mvcc_model_t *model, prng_t *prn
     buf_t expected = {0};
     buf_t actual = {0};
     mvcc_model_lease_keys(model, lease, &expected);
-    assert_int_equal(mvcc_lease_keys(mvcc_reader(subject->mvcc), lease, note_key, &actual), 0);
+    assert_int_equal(
+        mvcc_lease_keys(mvcc_reader(subject->mvcc), lease, slice(NULL, 0), note_key, &actual), 0);
     assert_same_bytes(&actual, &expected);
     buf_deinit(&expected);
     buf_deinit(&actual);
