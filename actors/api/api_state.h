@@ -28,20 +28,7 @@
 #include "actors/api/view.h"
 #include "actors/core/prng.h"
 #include "messages/limits.h"
-
-/* Fields of InternalRaftRequest: what is proposed. */
-enum {
-    OP_ID = 1,
-    OP_PUT = 4,
-    OP_DELETE_RANGE = 5,
-    OP_TXN = 6,
-    OP_COMPACTION = 7,
-    OP_LEASE_GRANT = 8,
-    OP_LEASE_REVOKE = 9,
-    OP_HEADER = 100,
-    OP_CLUSTER_VERSION_SET = 1300,
-    OP_MEMBER_ATTR_SET = 1301
-};
+#include "messages/operations.h"
 
 /* Who was told "no leader" asks again when one is known, or after this: ROLE reaches the gateway and the
  * one it asks at different times. */

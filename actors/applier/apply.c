@@ -22,7 +22,7 @@ void results_send(results_t *self, unsigned gateway, outbox_t *out)
 
 static int apply_operation(applier_t *self, const envelope_t *envelope, answer_t *answer)
 {
-    switch ((op_t)envelope->op) {
+    switch (envelope->op) {
     case OP_PUT: return apply_put(self, envelope->request, answer);
     case OP_DELETE_RANGE: return apply_delete_range(self, envelope->request, answer);
     case OP_TXN: return apply_txn(self, envelope->request, answer);
@@ -30,12 +30,12 @@ static int apply_operation(applier_t *self, const envelope_t *envelope, answer_t
     case OP_LEASE_GRANT: return apply_lease_grant(self, envelope->request, answer);
     case OP_LEASE_REVOKE: return apply_lease_revoke(self, envelope->request, answer);
     case OP_CLUSTER_VERSION_SET: return apply_cluster_version(self, envelope->request);
-    case OP_CLUSTER_MEMBER_ATTR_SET: return apply_member_attributes(self, envelope->request);
+    case OP_MEMBER_ATTR_SET: return apply_member_attributes(self, envelope->request);
     }
     return APPLY_MALFORMED; /* another version's operation: skipping it would make members differ */
 }
 
-static histogram_t duration_of(op_t op)
+static histogram_t duration_of(uint32_t op)
 {
     switch (op) {
     case OP_PUT: return HISTOGRAM_APPLY_PUT;
@@ -45,13 +45,13 @@ static histogram_t duration_of(op_t op)
     case OP_LEASE_GRANT: return HISTOGRAM_APPLY_LEASE_GRANT;
     case OP_LEASE_REVOKE: return HISTOGRAM_APPLY_LEASE_REVOKE;
     case OP_CLUSTER_VERSION_SET: return HISTOGRAM_APPLY_VERSION_SET;
-    case OP_CLUSTER_MEMBER_ATTR_SET: return HISTOGRAM_APPLY_ATTR_SET;
+    case OP_MEMBER_ATTR_SET: return HISTOGRAM_APPLY_ATTR_SET;
     }
     return HISTOGRAM_COUNT;
 }
 
 /* One reading per entry: where the one before ended, this one began. */
-static void measure(applier_t *self, op_t op, api_error_t error)
+static void measure(applier_t *self, uint32_t op, api_error_t error)
 {
     uint64_t since_us = self->clock_us;
     self->clock_us = metrics_clock_us(self->metrics, since_us);
@@ -124,7 +124,7 @@ static int apply_normal(applier_t *self, const entry_t *entry)
         return rc;
     }
     mvcc_entry_end(self->mvcc);
-    measure(self, (op_t)envelope.op, answer->error);
+    measure(self, envelope.op, answer->error);
     if (answer->wanted) {
         add_result(self, &envelope, answer);
     }

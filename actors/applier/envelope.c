@@ -2,7 +2,7 @@
 
 #include "messages/wire.h"
 
-enum { FIELD_ID = 1, FIELD_HEADER = 100, HEADER_ID = 1 };
+enum { HEADER_ID = 1 };
 enum { TYPE_VARINT = 0, TYPE_BYTES = 2 };
 
 static int end_of(int rc)
@@ -28,11 +28,11 @@ int envelope_decode(slice_t payload, envelope_t *out)
     wire_field_t field;
     int rc = 0;
     while ((rc = wire_next(&payload, &field)) == 0) {
-        if (field.number == FIELD_ID && field.type == TYPE_VARINT) {
+        if (field.number == OP_ID && field.type == TYPE_VARINT) {
             out->origin = field.value;
         } else if (field.type != TYPE_BYTES) {
             return ENVELOPE_MALFORMED;
-        } else if (field.number == FIELD_HEADER) {
+        } else if (field.number == OP_HEADER) {
             if (header_decode(field.data, out)) {
                 return ENVELOPE_MALFORMED;
             }

@@ -1,24 +1,13 @@
 /* envelope: what a log entry holds: InternalRaftRequest, read by hand. Pure; allocates nothing. */
 #pragma once
 
+#include "messages/operations.h"
 #include "messages/slice.h"
-
-/* Field numbers of InternalRaftRequest that are operations. */
-typedef enum {
-    OP_PUT = 4,
-    OP_DELETE_RANGE = 5,
-    OP_TXN = 6,
-    OP_COMPACTION = 7,
-    OP_LEASE_GRANT = 8,
-    OP_LEASE_REVOKE = 9,
-    OP_CLUSTER_VERSION_SET = 1300,
-    OP_CLUSTER_MEMBER_ATTR_SET = 1301
-} op_t;
 
 typedef struct {
     uint64_t origin;     /* which run of which member proposed it; 0 = nobody waits */
     uint64_t request_id; /* within that run */
-    uint32_t op;         /* op_t, or what we do not know */
+    uint32_t op;         /* of messages/operations.h, or what we do not know */
     slice_t request;     /* the operation's message */
 } envelope_t;
 
