@@ -16,7 +16,7 @@ import diff_members  # pylint: disable=unused-import  # adds its cases
 import support
 from diff_canon import rpc
 from diff_cases import CASES, FRESH_CASES, PROGRESS_FLAG, Both
-from diff_pair import Answer, Diverged, Pair, error_answer
+from diff_pair import SHORT_TTL, Answer, Diverged, Pair, error_answer
 from diff_script import Script
 from diff_watch import Recorder, WatchSession, hammer
 
@@ -49,8 +49,9 @@ def grant_and_revoke_short(pair, script):
     """TTLs below the minimum are raised; such leases would end during the run, so they are revoked at once."""
     ttl = script.rng.choice([0, -1, 1, 2, 3, -2 ** 63])
     grant = rpc.LeaseGrantRequest(TTL=ttl, ID=500000 + script.rng.randrange(1000))
+    end = time.monotonic() + SHORT_TTL
     pair.call("etcdserverpb.Lease/LeaseGrant", grant)
-    pair.call("etcdserverpb.Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=grant.ID))
+    pair.call_within(end, "etcdserverpb.Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=grant.ID))
 
 
 def write(pair, script, session):
