@@ -2,6 +2,7 @@
  * product's table, on disks, stores and a network in memory, with faults. Private header of tests/sim.
  *
  *   sim_main.c      command line: seeds, statistics, what a failure prints
+ *   sim_bug.c       looks for a planted bug: which seed finds it, and by which rule
  *   sim_world.c     events in order of time, trace, failure
  *   sim_member.c    one member: its actors, mailboxes, disk, life and death
  *   sim_network.c   frames between members: delay, loss, duplication, reordering, partitions
@@ -57,6 +58,7 @@ typedef struct {
     uint64_t disk_us;        /* what a write takes, at most */
     uint64_t fault_pause_us; /* between two faults, at most */
     uint64_t think_us;       /* between two requests of a client, at most */
+    uint64_t admin_pause_us; /* between two requests of the operator, at most */
 } sim_options_t;
 
 /* ---- events ---- */
@@ -67,7 +69,7 @@ typedef enum {
     EVENT_DISK,    /* the write in flight is done */
     EVENT_FRAME,   /* p: bytes_t, a: sender's slot */
     EVENT_CLOSED,  /* a: slot of the member whose connection is */
-    EVENT_CLIENT,  /* a: client */
+    EVENT_CLIENT,  /* a: client, or its call */
     EVENT_WATCHER, /* a: watcher */
     EVENT_ADMIN,
     EVENT_FAULT /* the nemesis acts */
@@ -123,6 +125,8 @@ typedef struct {
     wal_disk_t *files;
     msg_t *writing; /* the request that the disk works on */
     uint64_t disk_slow_until_us, disk_stuck_until_us;
+    actor_id_t slow_from, slow_to; /* an edge that is slow in this life */
+    uint64_t very_slow_until_us;
     sim_actor_t actors[ACTOR_COUNT];
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
@@ -170,6 +174,8 @@ void network_send(network_t *self, uint32_t from, uint64_t to_id, bytes_t **fram
 /* The others see their connections to this member close; with or without reason. */
 void network_close(network_t *self, uint32_t slot);
 void network_cut(network_t *self, uint32_t from, uint32_t to, bool cut); /* one way */
+/* What is sent one way from now on, as long as the window is open, comes later by so much; the rest does not wait. */
+void network_hold(network_t *self, uint32_t from, uint32_t to, uint64_t window_us, uint64_t by_us);
 void network_heal(network_t *self);
 void network_shape(network_t *self, uint64_t delay_us, uint32_t loss, uint32_t duplicate,
                    uint32_t reorder);
@@ -213,6 +219,7 @@ typedef struct {
 } ref_lease_t;
 /* NULL = never granted. */
 ref_lease_t *reference_lease(reference_t *self, int64_t id);
+bool reference_leases_ended(const reference_t *self); /* all of them */
 /* All stores that have applied the same entries are the same. Called now and then, and at the end. */
 void reference_check_store(reference_t *self, member_t *member);
 
@@ -227,12 +234,15 @@ void consensus_look(consensus_t *self, const member_t *member, actor_id_t to, co
 /* ---- clients ---- */
 clients_t *clients_new(sim_t *sim);
 void clients_destroy(clients_t **self_p);
-void clients_act(clients_t *self, size_t client);
+void clients_act(clients_t *self, uint64_t what);
 void clients_on_message(clients_t *self, member_t *member, uint64_t call, slice_t message);
 void clients_on_end(clients_t *self, member_t *member, uint64_t call, grpc_code_t code,
                     const char *text);
 /* The process is gone: its calls will never be answered. */
 void clients_member_gone(clients_t *self, const member_t *member);
+/* Some of those that have nothing to wait for ask this member now, since the nemesis thinks that it is a bad moment: they
+ * write, or read what it has applied. */
+void clients_rush(clients_t *self, member_t *member, bool to_write);
 void clients_stop(clients_t *self);       /* no new requests */
 bool clients_idle(const clients_t *self); /* nothing open but watches */
 /* What is left to see: watchers have all events, each acknowledged write is there. */
@@ -268,9 +278,9 @@ void admin_on_configuration(admin_t *self);
 /* ---- nemesis ---- */
 nemesis_t *nemesis_new(sim_t *sim);
 void nemesis_destroy(nemesis_t **self_p);
-void nemesis_act(nemesis_t *self, uint64_t what);
+void nemesis_act(nemesis_t *self, uint64_t what, uint32_t slot);
 /* An actor has put a message: is this a good moment? */
-void nemesis_look(nemesis_t *self, const member_t *member, const msg_t *msg);
+void nemesis_look(nemesis_t *self, member_t *member, actor_id_t to, const msg_t *msg);
 /* A member that is made while the cluster runs. */
 void nemesis_start_later(nemesis_t *self, const member_t *member);
 /* Ends all faults, starts all members. */
@@ -292,6 +302,12 @@ typedef enum {
         SIM_COUNT
 } sim_count_t;
 
+/* The rule that was found to be broken. */
+typedef struct {
+    uint64_t step;
+    char why[400];
+} sim_finding_t;
+
 struct sim {
     uint64_t seed;
     sim_options_t options;
@@ -312,7 +328,7 @@ struct sim {
     uint64_t leader_of_term[10000]; /* election safety */
     uint64_t trace_hash;
     bool trace_on;
-    const char *bug; /* as wished */
+    sim_finding_t *finding; /* as wished */
     bool healed;
     uint64_t counts[SIM_COUNT];
 };
@@ -322,7 +338,7 @@ typedef struct {
     size_t members; /* 0 = as drawn */
     bool without_snapshots;
     bool trace;
-    const char *bug; /* planted: the first run that fails ends the process, well */
+    sim_finding_t *finding; /* NULL, or where a failure is told before the process ends, silently */
 } sim_wishes_t;
 
 sim_t *sim_new(uint64_t seed, const sim_wishes_t *wishes);
@@ -333,9 +349,12 @@ void sim_run(sim_t *self, uint64_t steps_min, uint64_t micros_min);
 /* Heals, then demands progress and agreement. */
 void sim_finish(sim_t *self);
 uint8_t sim_key_number(slice_t key);
+uint64_t sim_value_number(slice_t value);
 member_t *sim_member(sim_t *self, uint64_t id);
 /* One that runs and belongs to the cluster; NULL = none does. */
 member_t *sim_some_member(sim_t *self);
+/* One that believes that it leads, though others have a newer leader; NULL = none does. */
+member_t *sim_old_leader(sim_t *self);
 uint64_t sim_below(sim_t *self, uint64_t bound); /* random */
 bool sim_chance(sim_t *self, uint32_t permille);
 /* One line of the trace: hashed always, printed on demand. */
@@ -343,3 +362,14 @@ void sim_trace(sim_t *self, const char *format, ...) __attribute__((format(print
 /* A rule is broken: prints seed, step and the last lines, then ends the process. So does an assertion of the
  * product that fails. */
 _Noreturn void sim_fail(sim_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- planted bugs ---- */
+typedef struct {
+    const char *name,
+        *rule; /* rule: extended regular expression, to be found in what the failure says */
+    uint64_t first, seeds, steps, seconds;
+    bool all; /* goes on after the first finding: how often is it found? */
+} bug_hunt_t;
+
+/* The exit status: 0 = one of the seeds breaks the rule. */
+int sim_hunt_bug(const bug_hunt_t *hunt);

@@ -10,7 +10,7 @@
 #include "messages/xalloc.h"
 #include "tests/sim/sim.h"
 
-enum { OWNER = 255, PAUSE_US = 2500000, GIVE_UP_US = 8000000 };
+enum { OWNER = 255, GIVE_UP_US = 8000000 };
 
 struct admin {
     sim_t *sim;
@@ -203,7 +203,8 @@ void admin_act(admin_t *self)
     if (self->stopped) {
         return;
     }
-    sim_schedule(sim, 1 + sim_below(sim, PAUSE_US), (occurrence_t){.kind = EVENT_ADMIN});
+    sim_schedule(sim, 1 + sim_below(sim, sim->options.admin_pause_us),
+                 (occurrence_t){.kind = EVENT_ADMIN});
     if (self->call == 0) {
         ask(self);
     }

@@ -43,6 +43,7 @@ typedef struct {
     int64_t revision; /* GET_PAST, COMPACT; TXN: compared mod_revision */
     int64_t lease;
     bool probe;
+    bool insists; /* waits as long as it takes */
     bool answered;
 } op_t;
 
@@ -50,13 +51,22 @@ struct clients {
     sim_t *sim;
     op_t ops[CLIENTS_MAX];
     size_t count;
-    uint64_t last_serial, last_value;
+    uint64_t turns[CLIENTS_MAX]; /* serial number of the wake-up call that counts */
+    uint64_t last_serial, last_turn, last_value;
     int64_t shown; /* highest revision that any completed linearizable request has shown */
     int64_t leases[LEASES_MAX];
     size_t lease_count;
     bool stopped, probe_wanted, probed;
     uint64_t done;
 };
+
+/* A turn has a number as calls have, with the client in the lowest byte, but none that is a call's. */
+static void take_turn(clients_t *self, size_t client, uint64_t delay_us)
+{
+    self->turns[client] = 1ull << 63 | ++self->last_turn << 8 | client;
+    sim_schedule(self->sim, delay_us,
+                 (occurrence_t){.kind = EVENT_CLIENT, .a = self->turns[client]});
+}
 
 clients_t *clients_new(sim_t *sim)
 {
@@ -65,7 +75,7 @@ clients_t *clients_new(sim_t *sim)
     self->count = sim->options.clients;
     assert(self->count <= CLIENTS_MAX);
     for (size_t i = 0; i < self->count; i++) {
-        sim_schedule(sim, sim_below(sim, 2000000), (occurrence_t){.kind = EVENT_CLIENT, .a = i});
+        take_turn(self, i, sim_below(sim, 2000000));
     }
     self->shown = 1;
     return self;
@@ -79,8 +89,7 @@ void clients_destroy(clients_t **self_p)
 
 static void again(clients_t *self, size_t client)
 {
-    sim_schedule(self->sim, 1 + sim_below(self->sim, self->sim->options.think_us),
-                 (occurrence_t){.kind = EVENT_CLIENT, .a = client});
+    take_turn(self, client, 1 + sim_below(self->sim, self->sim->options.think_us));
 }
 
 /* ---- requests ---- */
@@ -280,12 +289,13 @@ static void begin(clients_t *self, size_t client, member_t *member)
 {
     sim_t *sim = self->sim;
     op_t *op = &self->ops[client];
+    self->turns[client] = 0;
     op->open = true;
     op->call = (++self->last_serial << 8) | client;
     op->slot = member->slot;
     op->life = member->life;
     op->began_us = sim->now_us;
-    op->give_up_us = sim->now_us + patience_us(sim);
+    op->give_up_us = sim->now_us + (op->insists ? GIVE_UP_US : patience_us(sim));
     op->floor = self->shown;
     if (op->kind == OP_REVOKE) {
         ref_lease_t *lease = reference_lease(sim->reference, op->lease);
@@ -330,21 +340,27 @@ static void give_up(clients_t *self, op_t *op)
     close_op(self, op);
 }
 
-void clients_act(clients_t *self, size_t client)
+static void watch_over(clients_t *self, const op_t *op)
+{
+    if (op->open) {
+        sim_schedule_at(self->sim, op->give_up_us,
+                        (occurrence_t){.kind = EVENT_CLIENT, .a = op->call});
+    }
+}
+
+/* Whoever reads may ask just the wrong one, and wait for its answer. */
+static member_t *whom_to_ask(sim_t *sim, op_t *op, member_t *drawn)
+{
+    bool reads = op->kind == OP_GET || op->kind == OP_RANGE;
+    member_t *old = reads ? sim_old_leader(sim) : NULL;
+    op->insists = old && sim_chance(sim, 500);
+    return op->insists ? old : drawn;
+}
+
+static void next_request(clients_t *self, size_t client)
 {
     sim_t *sim = self->sim;
     op_t *op = &self->ops[client];
-    if (op->open) { /* the wake-up call that watches over it */
-        if (sim->now_us >= op->give_up_us) {
-            give_up(self, op);
-        } else {
-            sim_schedule_at(sim, op->give_up_us, (occurrence_t){.kind = EVENT_CLIENT, .a = client});
-        }
-        return;
-    }
-    if (self->stopped && !self->probe_wanted) {
-        return;
-    }
     member_t *member = sim_some_member(sim);
     if (!member) {
         again(self, client);
@@ -356,9 +372,34 @@ void clients_act(clients_t *self, size_t client)
     } else {
         draw_op(self, op);
     }
-    begin(self, client, member);
-    if (op->open) {
-        sim_schedule_at(sim, op->give_up_us, (occurrence_t){.kind = EVENT_CLIENT, .a = client});
+    begin(self, client, whom_to_ask(sim, op, member));
+    watch_over(self, op);
+}
+
+/* what: a client's turn, or the call that was watched over. */
+void clients_act(clients_t *self, uint64_t what)
+{
+    size_t client = what & 0xff;
+    op_t *op = &self->ops[client];
+    if (op->open && op->call == what) {
+        give_up(self, op);
+    } else if (!op->open && self->turns[client] == what && (!self->stopped || self->probe_wanted)) {
+        next_request(self, client);
+    }
+}
+
+void clients_rush(clients_t *self, member_t *member, bool to_write)
+{
+    sim_t *sim = self->sim;
+    for (size_t i = 0; i < self->count && !self->stopped; i++) {
+        op_t *op = &self->ops[i];
+        if (!op->open && sim_chance(sim, to_write ? 700 : 300)) {
+            *op = (op_t){.kind = to_write ? OP_PUT : OP_GET_SERIALIZABLE,
+                         .key = (uint8_t)sim_below(sim, SIM_KEYS),
+                         .value = ++self->last_value};
+            begin(self, i, member);
+            watch_over(self, op);
+        }
     }
 }
 
@@ -386,6 +427,14 @@ static void check_write(clients_t *self, const op_t *op, int64_t revision)
     show(self, op, revision);
 }
 
+static bool is_same(const Mvccpb__KeyValue *kv, const change_t *change)
+{
+    return sim_key_number(slice(kv->key.data, kv->key.len)) == change->key &&
+           sim_value_number(slice(kv->value.data, kv->value.len)) == change->value &&
+           kv->mod_revision == change->revision && kv->version == change->version &&
+           kv->create_revision == change->create_revision && kv->lease == change->lease;
+}
+
 static void check_put(clients_t *self, const op_t *op, slice_t message)
 {
     Etcdserverpb__PutResponse *put =
@@ -400,8 +449,7 @@ static void check_put(clients_t *self, const op_t *op, slice_t message)
                  op->value, revision);
     }
     bool has_prev = put->prev_kv != NULL;
-    if (has_prev != (before != NULL) ||
-        (before && put->prev_kv->mod_revision != before->revision)) {
+    if (has_prev != (before != NULL) || (before && !is_same(put->prev_kv, before))) {
         sim_fail(self->sim, "a put at %" PRId64 " gives the wrong prev_kv", revision);
     }
     etcdserverpb__put_response__free_unpacked(put, NULL);
@@ -419,9 +467,7 @@ static void check_kvs(clients_t *self, const op_t *op, const Etcdserverpb__Range
             continue;
         }
         const Mvccpb__KeyValue *kv = found < range->n_kvs ? range->kvs[found] : NULL;
-        if (!kv || sim_key_number(slice(kv->key.data, kv->key.len)) != key ||
-            kv->mod_revision != change->revision || kv->version != change->version ||
-            kv->create_revision != change->create_revision || kv->lease != change->lease) {
+        if (!kv || !is_same(kv, change)) {
             sim_fail(self->sim, "a read at %" PRId64 " gives something else for k%u", at, key);
         }
         found++;

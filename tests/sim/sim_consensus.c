@@ -44,6 +44,7 @@ typedef struct {
     ballot_t *ballots; /* by term */
     size_t ballot_count;
     uint64_t hard_term, hard_vote; /* durable */
+    uint64_t decided;              /* the term that election has decided about */
     position_t acked;              /* the best one, */
     uint64_t acked_in;             /* and the term of the last one */
     uint64_t configuration_index;  /* of the newest configuration written */
@@ -212,6 +213,7 @@ void consensus_started(consensus_t *self, const member_t *member)
     forget_records(view, view->record_count);
     view->hard_term = recovered->term;
     view->hard_vote = recovered->vote;
+    view->decided = recovered->term;
     adopt_configuration(view, wal_recovered_configuration(recovered, &view->configuration_index));
 }
 
@@ -431,11 +433,24 @@ static void check_vote(consensus_t *self, const member_t *member, uint64_t term,
     }
 }
 
+/* S3: once election has decided about a term, by the position that it was told, nothing is acknowledged below it,
+ * neither entries nor a leader's rounds. */
+static void check_fence(consensus_t *self, const member_t *member, uint64_t term)
+{
+    uint64_t decided = self->views[member->slot].decided;
+    if (term < decided) {
+        sim_fail(self->sim,
+                 "m%u acknowledges in term %" PRIu64 " when it has decided about term %" PRIu64,
+                 member->slot, term, decided);
+    }
+}
+
 /* S5: it is on this member's disk. */
 static void on_ack(consensus_t *self, const member_t *member, uint64_t term,
                    const peer_append_ack_t *ack)
 {
     view_t *view = &self->views[member->slot];
+    check_fence(self, member, term);
     position_t acked = {.term = term_at(&view->written, ack->index), .index = ack->index};
     if (!holds(&view->disk, acked.index, acked.term)) {
         sim_fail(self->sim, "m%u acknowledges entry %" PRIu64 " that its disk does not have",
@@ -466,6 +481,7 @@ static void on_peer(consensus_t *self, const member_t *member, const msg_peer_t 
             on_ack(self, member, content->term, &content->u.append_ack);
         }
         break;
+    case PEER_HB_ACK: check_fence(self, member, content->term); break;
     case PEER_APPEND: speak_of_commit(self, member, content->u.append.commit); break;
     case PEER_HEARTBEAT: speak_of_commit(self, member, content->u.heartbeat.commit); break;
     default: break;
@@ -481,6 +497,7 @@ void consensus_look(consensus_t *self, const member_t *member, actor_id_t to, co
     case MSG_APPEND_LOG: on_append_log(self, member, &msg->u.append_log); break;
     case MSG_SNAP_MARK: on_snap_mark(self, member, &msg->u.snap_mark); break;
     case MSG_LOG_DURABLE: on_log_durable(self, member, msg->u.log_durable.lsn); break;
+    case MSG_HARDSTATE: view->decided = msg->u.hardstate.term; break;
     case MSG_HS_DURABLE:
         view->hard_term = msg->u.hardstate.term;
         view->hard_vote = msg->u.hardstate.vote;

@@ -1,7 +1,8 @@
 /* usage: sim [--seeds N] [--first SEED] [--steps N] [--seconds N]   many seeds; counts at the end
  *        sim --seed SEED [--trace]                                  one, with its trace on demand
  *        --members N, --without-snapshots                           whatever the seed says
- *        sim --bug NAME [--seeds N] …                               one of the seeds must fail: NAME is planted
+ *        sim --bug NAME --rule REGEX [--seeds N] …                  NAME is planted: one of the seeds must break the rule
+ *        … --all                                                    and how many do?
  * Each seed runs twice; unequal traces mean that something is not deterministic. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ static const char *const count_names[] = {
 
 typedef struct {
     uint64_t seeds, first, steps, seconds;
-    bool one;
+    bool one, all;
+    const char *bug, *rule;
     sim_wishes_t wishes;
 } arguments_t;
 
@@ -51,13 +53,17 @@ static arguments_t parse(int argc, char **argv)
             arguments.wishes.without_snapshots = true;
             continue;
         }
+        if (strcmp(argv[i], "--all") == 0) {
+            arguments.all = true;
+            continue;
+        }
         if (i + 1 == argc) {
             fprintf(stderr, "sim: %s needs a value\n", argv[i]);
             exit(2);
         }
         const char *name = argv[i++];
-        if (strcmp(name, "--bug") == 0) {
-            arguments.wishes.bug = argv[i];
+        if (strcmp(name, "--bug") == 0 || strcmp(name, "--rule") == 0) {
+            *(name[2] == 'b' ? &arguments.bug : &arguments.rule) = argv[i];
             continue;
         }
         uint64_t value = number(argv[i]);
@@ -79,6 +85,10 @@ static arguments_t parse(int argc, char **argv)
             fprintf(stderr, "sim: unknown option %s\n", name);
             exit(2);
         }
+    }
+    if (!arguments.bug != !arguments.rule || (arguments.all && !arguments.bug)) {
+        fprintf(stderr, "sim: --bug NAME, --rule REGEX: both, or neither, and --all with them\n");
+        exit(2);
     }
     return arguments;
 }
@@ -131,11 +141,17 @@ int main(int argc, char **argv)
 {
     arguments_t arguments = parse(argc, argv);
     totals_t totals = {0};
+    if (arguments.bug) {
+        return sim_hunt_bug(&(bug_hunt_t){.name = arguments.bug,
+                                          .rule = arguments.rule,
+                                          .first = arguments.first,
+                                          .seeds = arguments.seeds,
+                                          .steps = arguments.steps,
+                                          .seconds = arguments.seconds,
+                                          .all = arguments.all});
+    }
     for (uint64_t seed = arguments.first; seed < arguments.first + arguments.seeds; seed++) {
         uint64_t first = run(&arguments, seed, &totals);
-        if (arguments.wishes.bug) {
-            continue; /* once is enough */
-        }
         if (arguments.one && arguments.wishes.trace) {
             break;
         }
@@ -144,11 +160,6 @@ int main(int argc, char **argv)
             fprintf(stderr, "FAILED seed=%" PRIu64 ": two runs differ\n", seed);
             return 3;
         }
-    }
-    if (arguments.wishes.bug) {
-        printf("FAILED: planted bug %s is not found by %" PRIu64 " seeds\n", arguments.wishes.bug,
-               arguments.seeds);
-        return 3;
     }
     report(&arguments, &totals);
     return arguments.seeds >= 100 ? judge(&arguments, &totals) : 0;

@@ -26,7 +26,7 @@
 
 uint64_t member_local_us(const member_t *self)
 {
-    int64_t drift = (int64_t)self->sim->now_us / 1000000 * self->clock_ppm;
+    int64_t drift = (int64_t)self->sim->now_us * self->clock_ppm / 1000000; /* never back */
     return (uint64_t)((int64_t)self->sim->now_us + self->clock_offset_us + drift);
 }
 
@@ -313,6 +313,16 @@ static applier_t *make_applier(member_t *self, shared_t *store)
     return applier;
 }
 
+/* Order holds only along one edge: each life has one that is behind all others. */
+static void choose_slow_edge(member_t *self)
+{
+    sim_t *sim = self->sim;
+    bool any = sim_chance(sim, 500);
+    const wiring_edge_t *edge = &wiring_edges[sim_below(sim, wiring_edge_count)];
+    self->slow_from = any ? edge->from : ACTOR_WAL_WRITER;
+    self->slow_to = any ? edge->to : ACTOR_REPLICATOR;
+}
+
 void member_start(member_t *self)
 {
     sim_t *sim = self->sim;
@@ -358,8 +368,12 @@ void member_start(member_t *self)
               "m%u START term=%" PRIu64 " last=%" PRIu64 " commit=%" PRIu64 " applied=%" PRIu64,
               self->slot, self->recovered.term, wal_recovered_last_index(&self->recovered),
               self->recovered.commit, applied);
+    choose_slow_edge(self);
     for (int id = 1; id < ACTOR_COUNT && self->up; id++) {
         member_step(self, (actor_id_t)id, NULL);
+    }
+    if (self->up) {
+        clients_rush(sim->clients, self, false); /* has it applied what it has shown before? */
     }
 }
 
@@ -369,7 +383,7 @@ static void look(member_t *self, actor_id_t from, actor_id_t to, const msg_t *ms
 {
     sim_t *sim = self->sim;
     consensus_look(sim->consensus, self, to, msg);
-    nemesis_look(sim->nemesis, self, msg);
+    nemesis_look(sim->nemesis, self, to, msg);
     if (msg->kind == MSG_LEAD) {
         uint64_t term = msg->u.term.term;
         assert(term < sizeof sim->leader_of_term / sizeof *sim->leader_of_term);
@@ -406,16 +420,23 @@ static void look(member_t *self, actor_id_t from, actor_id_t to, const msg_t *ms
 
 /* ---- delivery ---- */
 
-static uint64_t hop_us(sim_t *sim)
+static uint64_t hop_us(const member_t *self, actor_id_t from, actor_id_t to)
 {
-    bool is_slow = sim_chance(sim, sim->options.slow_hop_permille);
-    return is_slow ? sim_below(sim, sim->options.slow_hop_us) : 1 + sim_below(sim, 30);
+    sim_t *sim = self->sim;
+    uint32_t permille = sim->options.slow_hop_permille;
+    uint64_t most_us = sim->options.slow_hop_us;
+    if (self->slow_from == from && self->slow_to == to) {
+        bool is_very_slow = sim->now_us < self->very_slow_until_us;
+        permille = is_very_slow ? 900 : 300;
+        most_us = is_very_slow ? 200000 : 6 * most_us;
+    }
+    return sim_chance(sim, permille) ? sim_below(sim, most_us) : 1 + sim_below(sim, 30);
 }
 
 static void post(member_t *self, actor_id_t from, actor_id_t to, msg_t *msg)
 {
     sim_t *sim = self->sim;
-    uint64_t at_us = sim->now_us + hop_us(sim);
+    uint64_t at_us = sim->now_us + hop_us(self, from, to);
     uint64_t *last_us = &self->actors[from].edge_at_us[to];
     at_us = at_us > *last_us ? at_us : *last_us; /* first in, first out on one edge */
     *last_us = at_us;

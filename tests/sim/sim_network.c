@@ -10,6 +10,9 @@ struct network {
     uint32_t loss, duplicate, reorder;                  /* permille */
     bool cut[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX];         /* from, to */
     uint64_t last_us[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX]; /* last arrival scheduled */
+    struct {
+        uint64_t until_us, by_us;
+    } late[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX]; /* what is sent until then comes so much later */
 };
 
 network_t *network_new(sim_t *sim)
@@ -33,7 +36,10 @@ static void arrive(network_t *self, uint32_t from, uint32_t to, const bytes_t *f
 {
     sim_t *sim = self->sim;
     uint64_t at_us = sim->now_us + 50 + sim_below(sim, self->delay_us);
-    if (sim_chance(sim, self->reorder)) {
+    if (self->late[from][to].until_us > sim->now_us) {
+        sim->counts[COUNT_FRAMES_REORDERED]++;
+        at_us += self->late[from][to].by_us;
+    } else if (sim_chance(sim, self->reorder)) {
         sim->counts[COUNT_FRAMES_REORDERED]++;
         at_us += sim_below(sim, 20 * self->delay_us);
     } else {
@@ -91,6 +97,12 @@ void network_close(network_t *self, uint32_t slot)
 void network_cut(network_t *self, uint32_t from, uint32_t to, bool cut)
 {
     self->cut[from][to] = cut;
+}
+
+void network_hold(network_t *self, uint32_t from, uint32_t to, uint64_t window_us, uint64_t by_us)
+{
+    self->late[from][to].until_us = self->sim->now_us + window_us;
+    self->late[from][to].by_us = by_us;
 }
 
 void network_shape(network_t *self, uint64_t delay_us, uint32_t loss, uint32_t duplicate,

@@ -92,13 +92,24 @@ uint8_t sim_key_number(slice_t key)
     return (uint8_t)(key.data[1] - '0');
 }
 
-static uint64_t value_number(const ProtobufCBinaryData *value)
+uint64_t sim_value_number(slice_t value)
 {
     uint64_t number = 0;
-    for (size_t i = 1; i < value->len; i++) { /* v123 */
-        number = number * 10 + (uint64_t)(value->data[i] - '0');
+    for (size_t i = 1; i < value.len; i++) { /* v123 */
+        number = number * 10 + (uint64_t)(value.data[i] - '0');
     }
     return number;
+}
+
+/* Nothing is bound to a lease that has ended. */
+static void check_bound(reference_t *self, const change_t *change)
+{
+    const ref_lease_t *lease = reference_lease(self, change->lease);
+    if (change->lease && (!lease || lease->ended_us)) {
+        sim_fail(self->sim, "k%u of revision %" PRId64 " is bound to lease %" PRId64 ", which %s",
+                 change->key, change->revision, change->lease,
+                 lease ? "has ended" : "nobody has granted");
+    }
 }
 
 static void note_change(reference_t *self, const event_t *event)
@@ -109,7 +120,7 @@ static void note_change(reference_t *self, const event_t *event)
     change_t change = {.revision = event->revision,
                        .is_delete = event->is_delete,
                        .key = sim_key_number(event->key),
-                       .value = value_number(&record->value),
+                       .value = sim_value_number(slice(record->value.data, record->value.len)),
                        .create_revision = record->create_revision,
                        .version = record->version,
                        .lease = record->lease,
@@ -124,6 +135,9 @@ static void note_change(reference_t *self, const event_t *event)
     self->crcs[self->change_count] = crc_of(kv);
     self->changes[self->change_count++] = change;
     self->sim->counts[COUNT_EVENTS]++;
+    if (!change.is_delete) {
+        check_bound(self, &change);
+    }
 }
 
 ref_lease_t *reference_lease(reference_t *self, int64_t id)
@@ -162,10 +176,22 @@ static void note_lease(reference_t *self, const lease_change_t *change)
     }
 }
 
+/* Its keys end with it. */
+static void check_all_bound(reference_t *self)
+{
+    for (uint8_t key = 0; key < SIM_KEYS; key++) {
+        const change_t *change = reference_at(self, key, self->revision);
+        if (change) {
+            check_bound(self, change);
+        }
+    }
+}
+
 static void take_all(reference_t *self)
 {
     actor_id_t to = ACTOR_NONE;
     msg_t *msg = NULL;
+    bool has_leases = false;
     while ((msg = core_test_take(&self->applier, &to))) {
         if (msg->kind == MSG_EVENTS) {
             for (size_t i = 0; i < msg->u.events.count; i++) {
@@ -177,8 +203,12 @@ static void take_all(reference_t *self)
             for (size_t i = 0; i < msg->u.lease_applied.count; i++) {
                 note_lease(self, &msg->u.lease_applied.items[i]);
             }
+            has_leases = true;
         }
         msg_free(&msg);
+    }
+    if (has_leases) {
+        check_all_bound(self);
     }
     while (outbox_next_line(self->applier.outbox)) {
     }
@@ -321,6 +351,16 @@ const change_t *reference_value(const reference_t *self, uint64_t value)
         }
     }
     return NULL;
+}
+
+bool reference_leases_ended(const reference_t *self)
+{
+    for (size_t i = 0; i < self->lease_count; i++) {
+        if (self->leases[i].ended_us == 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- stores ---- */

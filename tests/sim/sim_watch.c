@@ -171,7 +171,9 @@ static void on_event(watches_t *self, watcher_t *watcher, size_t index, size_t *
     }
     if (*at == count || changes[*at].revision != revision ||
         changes[*at].is_delete != (event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE) ||
-        changes[*at].key != sim_key_number(slice(event->kv->key.data, event->kv->key.len))) {
+        changes[*at].key != sim_key_number(slice(event->kv->key.data, event->kv->key.len)) ||
+        changes[*at].value !=
+            sim_value_number(slice(event->kv->value.data, event->kv->value.len))) {
         sim_fail(sim, "w%zu gets revision %" PRId64 ", the next is %" PRId64, index, revision,
                  *at < count ? changes[*at].revision : 0);
     }

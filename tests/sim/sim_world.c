@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "actors/core/table.h"
 #include "membership.pb-c.h"
@@ -12,6 +13,8 @@
 #include "tests/sim/sim.h"
 
 enum { LINES_KEPT = 400, LINE_BYTES = 240, FAILED_EXIT = 3 };
+/* A lease's longest TTL of 9 s, and once more for a leader that changes. */
+enum { LEASES_END_US = 20000000 };
 
 static char last_lines[LINES_KEPT][LINE_BYTES];
 static size_t line_count;
@@ -45,15 +48,15 @@ static void print_last_lines(void)
 
 _Noreturn void sim_fail(sim_t *self, const char *format, ...)
 {
-    char why[400];
+    char why[sizeof self->finding->why];
     va_list args;
     va_start(args, format);
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    if (self->bug) {
-        printf("COUNT: planted bug %s is found by seed %" PRIu64 ", step %" PRIu64 ": %s\n",
-               self->bug, self->seed, self->counts[COUNT_STEPS], why);
-        exit(0);
+    if (self->finding) {
+        self->finding->step = self->counts[COUNT_STEPS];
+        memcpy(self->finding->why, why, sizeof why);
+        _exit(FAILED_EXIT);
     }
     if (!self->trace_on) {
         print_last_lines();
@@ -173,7 +176,7 @@ static void dispatch(sim_t *self, occurrence_t *event)
         return;
     }
     if (event->kind == EVENT_FAULT) {
-        nemesis_act(self->nemesis, event->a);
+        nemesis_act(self->nemesis, event->a, event->slot);
         return;
     }
     member_t *member = &self->members[event->slot];
@@ -213,7 +216,9 @@ static sim_options_t draw_options(sim_t *self)
     static const size_t sizes[] = {1, 3, 3, 3, 3, 3, 5, 5};
     static const uint64_t segments[] = {4096, 8192, 65536};
     static const uint64_t disks[] = {500, 5000, 50000};
-    static const uint64_t pauses[] = {200000, 600000, 1500000};
+    static const uint64_t pauses[] = {200000, 600000, 1500000, 6000000};
+    uint64_t fault_pause_us = pauses[sim_below(self, 4)];
+    bool is_calm = fault_pause_us == pauses[3];
     return (sim_options_t){
         .members = sizes[sim_below(self, 8)],
         .pre_vote = sim_below(self, 4) != 0,
@@ -229,7 +234,8 @@ static sim_options_t draw_options(sim_t *self)
         .clients = 2 + sim_below(self, 5),
         .slow_hop_us = sim_below(self, 3) ? 5000 : 50000,
         .disk_us = disks[sim_below(self, 3)],
-        .fault_pause_us = pauses[sim_below(self, 3)],
+        .fault_pause_us = fault_pause_us,
+        .admin_pause_us = !is_calm && sim_below(self, 2) ? 2500000 : 600000,
         .think_us = sim_below(self, 2) ? 40000 : 10000,
     };
 }
@@ -266,7 +272,7 @@ sim_t *sim_new(uint64_t seed, const sim_wishes_t *wishes)
     self->seed = seed;
     self->prng.state = hash_u64(seed);
     self->trace_on = wishes->trace;
-    self->bug = wishes->bug;
+    self->finding = wishes->finding;
     self->trace_hash = 0xcbf29ce484222325u;
     self->cluster_id = 0xc0ffee0000000000u + seed;
     self->options = draw_options(self);
@@ -346,6 +352,25 @@ member_t *sim_some_member(sim_t *self)
     return count ? up[sim_below(self, count)] : NULL;
 }
 
+member_t *sim_old_leader(sim_t *self)
+{
+    member_t *newest = NULL;
+    member_t *old = NULL;
+    for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
+        member_t *member = &self->members[i];
+        if (!member->up || member->leads == 0) {
+            continue;
+        }
+        bool is_newer = !newest || member->leads > newest->leads;
+        member_t *older = is_newer ? newest : member;
+        newest = is_newer ? member : newest;
+        if (older && api_status(older->apis[0]).role == ROLE_LEADER) {
+            old = older;
+        }
+    }
+    return old;
+}
+
 void sim_run(sim_t *self, uint64_t steps_min, uint64_t micros_min)
 {
     uint64_t steps_until = self->counts[COUNT_STEPS] + steps_min;
@@ -379,6 +404,11 @@ static bool caught_up(const sim_t *self)
     return clients_idle(self->clients) && clients_caught_up(self->clients);
 }
 
+static bool leases_ended(const sim_t *self)
+{
+    return reference_leases_ended(self->reference);
+}
+
 static bool same_index(const sim_t *self)
 {
     for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
@@ -401,6 +431,7 @@ void sim_finish(sim_t *self)
     clients_probe(self->clients);
     demand(self, probed, 60 * 1000000ull, "a put is not answered");
     demand(self, caught_up, 60 * 1000000ull, "requests or watchers are left behind");
+    demand(self, leases_ended, LEASES_END_US, "leases do not end");
     demand(self, same_index, 60 * 1000000ull, "members do not catch up");
     for (size_t i = 0; i < SIM_MEMBERS_MAX; i++) {
         member_t *member = &self->members[i];
