@@ -151,11 +151,13 @@ static void disturb_handover(nemesis_t *self, member_t *member, const member_t *
     case 3: later(sim, soon_us, ACT_PAUSE, member); break;
     case 4:
     case 5:
+        sim->counts[COUNT_LATE_HANDOVERS]++;
         self->word_comes_us = sim->now_us + late_us;
         later(sim, before_us - 3000, ACT_BUSY, member);
         later(sim, before_us, ACT_PART, member);
         break;
     default:
+        sim->counts[COUNT_LATE_HANDOVERS]++;
         self->word_comes_us = sim->now_us + late_us;
         later(sim, before_us, ACT_BLINK, member);
         break;
@@ -316,7 +318,7 @@ static void cut(nemesis_t *self, uint64_t side, bool one_way, uint64_t micros)
 static void part(nemesis_t *self)
 {
     sim_t *sim = self->sim;
-    sim->counts[COUNT_PARTITIONS]++;
+    sim->counts[COUNT_BRIDGES]++;
     sim_trace(sim, "BRIDGE %03x", self->apart);
     for (uint32_t i = 0; i < SIM_MEMBERS_MAX; i++) {
         for (uint32_t j = 0; j < SIM_MEMBERS_MAX; j++) {
@@ -444,6 +446,7 @@ static void harm(nemesis_t *self, uint64_t what, member_t *member)
     case ACT_BUSY: be_busy(self, member); break;
     case ACT_BLINK:
         self->blinks = true;
+        self->sim->counts[COUNT_BLINKS]++;
         cut(self, 1u << member->slot, false, ELECTION_US * 9 / 10);
         break;
     case ACT_PART: part(self); break;
