@@ -197,7 +197,7 @@ static void send_heartbeat(replicator_t *self, progress_t *follower, outbox_t *o
 
 /* How long the commit index waits for an append to carry it when nobody is known to wait for it there: a
  * watcher gets its events so much later. By itself it costs two frames and ten wake-ups. */
-enum { COMMIT_WAITS_US = 1000 };
+enum { COMMIT_WAITS_US = 2000 };
 
 /* Who has forwarded a proposal, or asked for a read index, waits for the commit index. */
 static void tell_commit(replicator_t *self, progress_t *follower, outbox_t *out)

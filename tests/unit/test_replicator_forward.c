@@ -29,7 +29,7 @@ static repl_t *leader_of(size_t voters)
     repl_durable(repl, 0);
     repl_hear_ack(repl, 2, 2, 2, 0);
     repl_hear_ack(repl, 3, 2, 2, 0);
-    repl_advance(repl, 1000); /* both have heard what is committed */
+    repl_advance(repl, 2000); /* both have heard what is committed */
     repl_clear(repl);
     return repl;
 }
