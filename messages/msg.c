@@ -346,6 +346,7 @@ static int print_fields(const msg_t *self, char *text, size_t size)
     case MSG_COMMITTED:
         return snprintf(text, size, " entries=%zu commit=%" PRIu64, self->u.committed.entries.count,
                         self->u.committed.commit);
+    case MSG_ATTEND: return snprintf(text, size, " wanted=%d", self->u.attend.wanted);
     case MSG_APPLIED:
     case MSG_FLUSH:
     case MSG_FLUSHED:

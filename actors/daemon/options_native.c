@@ -71,14 +71,17 @@ static char *parse(flag_t flag, const char *text, urls_t *out)
     char *error = urls_parse(out, (const char *)mapped.data);
     buf_deinit(&mapped);
     for (size_t i = 0; i < out->count && !error; i++) {
-        const url_t *url = &out->items[i];
-        if (url_is_encrypted(url)) {
-            error = xasprintf("%s: TLS is not for ZeroMQ", url->text);
-        } else if (!url_is_unix(url) && *url->port == '\0') {
-            error = xasprintf("%s names no port", url->text);
+        if (url_is_encrypted(&out->items[i])) {
+            error = xasprintf("%s: TLS is not for ZeroMQ", out->items[i].text);
         }
     }
     show_as_zmq(out);
+    for (size_t i = 0; i < out->count && !error; i++) {
+        const url_t *url = &out->items[i];
+        if (!url_is_unix(url) && *url->port == '\0') {
+            error = xasprintf("%s names no port", url->text);
+        }
+    }
     return error ? explain(flag, error) : NULL;
 }
 

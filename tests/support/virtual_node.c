@@ -15,6 +15,7 @@
 #include "actors/wal_writer/wal_writer.h"
 #include "actors/watch/watch.h"
 #include "actors/wiring.h"
+#include "actors/zmq_gateway/zmq_gateway.h"
 #include "membership.pb-c.h"
 #include "messages/xalloc.h"
 #include "store/generations.h"
@@ -30,6 +31,7 @@ enum {
     HEARTBEAT_US = 100000,
     ELECTION_TIMEOUT_US = 1000000,
     REQUEST_TIMEOUT_US = 7000000,
+    NATIVE_HEARTBEAT_US = 1000000,
     ORIGIN_STEP = 1000,
     STEPS_MAX = 1000000, /* of one run to rest: more is a loop */
 };
@@ -56,6 +58,7 @@ struct virtual_node {
     metrics_t metrics[ACTOR_COUNT];
     peer_metrics_t peer_metrics;
     api_t *api;
+    zmq_gateway_t *native;
     letter_t *letters; /* first in, first out */
     size_t letter_head, letter_count, letter_capacity;
     msg_t *held_write;
@@ -223,6 +226,37 @@ static peer_t *make_peer(virtual_node_t *self, uint64_t origin)
     return peer_new(&cfg, &self->metrics[ACTOR_PEER], &self->peer_metrics);
 }
 
+static void on_publication(void *context, const slice_t *frames, size_t count)
+{
+    virtual_node_t *self = context;
+    if (self->hooks.publication) {
+        self->hooks.publication(self->hooks.context, frames, count);
+    }
+}
+
+/* The other gateway: nobody has to come. */
+static void add_native(virtual_node_t *self, const api_cfg_t *api)
+{
+    zmq_gateway_cfg_t cfg = {
+        .api = *api,
+        .sessions = {.cluster_id = CLUSTER_ID,
+                     .member_id = MEMBER_ID,
+                     .heartbeat_us = NATIVE_HEARTBEAT_US,
+                     .window_octets = 1 << 20,
+                     .calls_max = 100,
+                     .clients_max = 10,
+                     .message_bytes_max = 1 << 20},
+        .publisher = {.cluster_id = CLUSTER_ID,
+                      .progress_us = NATIVE_HEARTBEAT_US,
+                      .linger_us = NATIVE_HEARTBEAT_US,
+                      .registrations_max = 10,
+                      .registration_bytes_max = 10000},
+    };
+    publisher_sink_t sink = {.context = self, .publish = on_publication};
+    self->native = zmq_gateway_new(&cfg, &sink, &self->metrics[ACTOR_ZMQ_GATEWAY]);
+    add(self, ACTOR_ZMQ_GATEWAY, &zmq_gateway_ops, self->native);
+}
+
 static void add_others(virtual_node_t *self, uint64_t origin)
 {
     lease_cfg_t lease = {.election_timeout_us = ELECTION_TIMEOUT_US,
@@ -249,11 +283,9 @@ static void add_others(virtual_node_t *self, uint64_t origin)
     add(self, ACTOR_WATCH, &watch_ops, watch_new(&watch, &self->metrics[ACTOR_WATCH]));
     add(self, ACTOR_PEER, &peer_ops, make_peer(self, origin));
     add(self, ACTOR_GRPC_GATEWAY, &api_ops, self->api);
-    /* The other gateway, without clients. */
     api.publishes = false;
     api.origin += ORIGIN_STEP / 2;
-    add(self, ACTOR_ZMQ_GATEWAY, &api_ops,
-        api_new(&api, &sink, &self->metrics[ACTOR_ZMQ_GATEWAY]));
+    add_native(self, &api);
 }
 
 /* ---- delivery ---- */
@@ -449,6 +481,17 @@ uint64_t virtual_node_call(virtual_node_t *self, method_t method, slice_t messag
     step(self, ACTOR_GRPC_GATEWAY, NULL);
     run(self);
     return call;
+}
+
+zmq_gateway_t *virtual_node_native(const virtual_node_t *self)
+{
+    return self->native;
+}
+
+void virtual_node_native_turn(virtual_node_t *self)
+{
+    step(self, ACTOR_ZMQ_GATEWAY, NULL);
+    run(self);
 }
 
 void virtual_node_hold_disk(virtual_node_t *self, bool hold)

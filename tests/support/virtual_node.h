@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actors/api/api.h"
+#include "actors/zmq_gateway/zmq_gateway.h"
 #include "tests/support/fault_io.h"
 
 typedef struct virtual_node virtual_node_t;
@@ -16,6 +17,8 @@ typedef struct {
     /* What a client gets: an answer's bytes, or the end of its call. */
     void (*answer)(void *context, uint64_t call, slice_t message);
     void (*end)(void *context, uint64_t call, grpc_code_t code, const char *text);
+    /* What the native gateway publishes; or NULL. */
+    void (*publication)(void *context, const slice_t *frames, size_t count);
 } virtual_node_hooks_t;
 
 /* A new member with an empty disk, not running. */
@@ -30,6 +33,10 @@ bool virtual_node_is_up(const virtual_node_t *self);
 /* A call with one message; `more` keeps it open for others. Runs until nothing is left to do. */
 uint64_t virtual_node_call(virtual_node_t *self, method_t method, slice_t message, bool more);
 void virtual_node_send(virtual_node_t *self, uint64_t call, slice_t message);
+
+/* The native gateway, to be fed; then a turn of it, until nothing is left to do. Another one after each start. */
+zmq_gateway_t *virtual_node_native(const virtual_node_t *self);
+void virtual_node_native_turn(virtual_node_t *self);
 
 /* While held, writes to the log wait in front of the disk. Releasing runs the node. */
 void virtual_node_hold_disk(virtual_node_t *self, bool hold);

@@ -380,7 +380,7 @@ static void calls_are_answered_in_any_order(void **state)
     put(rig, "b", 1, "");
     put(rig, "a", 2, "");
     for (size_t i = 3; i > 0; i--) {
-        fake_message(rig->api, rig->api->calls[i - 1].id, "abc" + i - 1, 1);
+        fake_message(rig->api, rig->api->calls[i - 1].id, &"abc"[i - 1], 1);
         fake_finish(rig->api, rig->api->calls[i - 1].id, GRPC_OK, "");
         pump(rig);
     }

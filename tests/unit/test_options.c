@@ -300,6 +300,23 @@ static void test_refusals(void **state)
          "empty host (http://:1))"},
         {"--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://a:1",
          "--listen-client-urls: https://127.0.0.1:1: TLS is not supported yet"},
+        {"--listen-native-urls=foo",
+         "--listen-native-urls: URL scheme must be http, https, unix, or "
+         "unixs: foo (expected tcp://host:port or ipc://path)"},
+        {"--listen-native-urls=tcp://foo.bar:1",
+         "--listen-native-urls: expected IP in URL for binding (tcp://foo.bar:1) (expected "
+         "tcp://host:port or ipc://path)"},
+        {"--listen-publish-urls=tcp://127.0.0.1:",
+         "--listen-publish-urls: tcp://127.0.0.1: names no port (expected tcp://host:port or "
+         "ipc://path)"},
+        {"--listen-publish-urls=https://127.0.0.1:1",
+         "--listen-publish-urls: https://127.0.0.1:1: TLS is not for ZeroMQ (expected "
+         "tcp://host:port or ipc://path)"},
+        {"--advertise-publish-urls=tcp://:1",
+         "--advertise-publish-urls: unexpected empty host (tcp://:1) (expected tcp://host:port or "
+         "ipc://path)"},
+        {"--native-progress-interval=1ms",
+         "--native-progress-interval must be between 10ms and 1h"},
         {"--discovery-fallback=proxy", "v2 proxy is deprecated, and --discovery-fallback can't be "
                                        "configured as \\\"proxy\\\""},
         {"--auto-compaction-mode=x", "unknown auto-compaction-mode \\\"x\\\""},
@@ -396,6 +413,50 @@ static void test_knobs_without_effect_warn(void **state)
         done(&r);
     }
     assert_true(inert > 5);
+}
+
+static void expect_native(const char *line, const char *requests, const char *events,
+                          bool is_derived)
+{
+    result_of_t r = run(line, "");
+    assert_int_equal(r.code, 0);
+    char *native = urls_text(&r.options.listen_native);
+    char *publish = urls_text(&r.options.listen_publish);
+    assert_string_equal(native, requests);
+    assert_string_equal(publish, events);
+    assert_int_equal(r.options.native_is_derived, is_derived);
+    assert_int_equal(r.options.publish_is_derived, is_derived);
+    free(native);
+    free(publish);
+    done(&r);
+}
+
+/* Where native clients are listened to: two ports above the first client URL, or as given, or not at all. */
+static void test_native_addresses(void **state)
+{
+    (void)state;
+    expect_native("", "tcp://localhost:2381", "tcp://localhost:2382", true);
+    expect_native("--listen-client-urls=http://[::1]:12379 --advertise-client-urls=http://a:1",
+                  "tcp://[::1]:12381", "tcp://[::1]:12382", true);
+    expect_native("--listen-client-urls=unix:/a/socket --advertise-client-urls=http://a:1", "", "",
+                  true);
+    expect_native("--listen-client-urls=http://127.0.0.1:65534 --advertise-client-urls=http://a:1",
+                  "", "", true);
+    expect_native("--listen-native-urls=none --listen-publish-urls ''", "", "", false);
+    expect_native("--listen-native-urls=tcp://127.0.0.1:1,ipc:///r/s "
+                  "--listen-publish-urls=http://[::1]:2,unix:///r/e",
+                  "tcp://127.0.0.1:1,ipc:///r/s", "tcp://[::1]:2,ipc:///r/e", false);
+    result_of_t r =
+        run("--advertise-publish-urls=tcp://some.host:1 --native-progress-interval=250ms", "");
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.options.advertise_publish.items[0].text, "tcp://some.host:1");
+    assert_int_equal(r.options.native_progress_us, 250000);
+    done(&r);
+    r = run("", "QUORAL_LISTEN_NATIVE_URLS=none QUORAL_LISTEN_PUBLISH_URLS=tcp://127.0.0.1:9");
+    assert_int_equal(r.code, 0);
+    assert_int_equal(r.options.listen_native.count, 0);
+    assert_string_equal(r.options.listen_publish.items[0].text, "tcp://127.0.0.1:9");
+    done(&r);
 }
 
 static void test_equal_to_default_is_fine(void **state)
@@ -743,6 +804,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_everything_missing_is_refused),
         cmocka_unit_test(test_knobs_without_effect_warn),
+        cmocka_unit_test(test_native_addresses),
         cmocka_unit_test(test_equal_to_default_is_fine),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_environment_conflicts),
