@@ -304,6 +304,7 @@ static int print_cluster_fields(const msg_t *self, char *text, size_t size)
     case MSG_CLOSED: return snprintf(text, size, " member=%" PRIx64, self->u.gone.member);
     case MSG_PUBLISHED:
         return snprintf(text, size, " members=%zu", bytes_len(self->u.published.ids) / 8);
+    case MSG_ATTEND: return snprintf(text, size, " wanted=%d", self->u.attend.wanted);
     case MSG_LINK: return snprintf(text, size, " member=%" PRIx64, self->u.link.member);
     case MSG_FRAME:
         return snprintf(text, size, " member=%" PRIx64 " bytes=%zu", self->u.frame.member,
@@ -346,7 +347,6 @@ static int print_fields(const msg_t *self, char *text, size_t size)
     case MSG_COMMITTED:
         return snprintf(text, size, " entries=%zu commit=%" PRIu64, self->u.committed.entries.count,
                         self->u.committed.commit);
-    case MSG_ATTEND: return snprintf(text, size, " wanted=%d", self->u.attend.wanted);
     case MSG_APPLIED:
     case MSG_FLUSH:
     case MSG_FLUSHED:

@@ -1,6 +1,6 @@
 /* Native clients that say anything in any order, with the request core played by a recorder that answers in any
- * order. What leaves is always a message of the protocol, positions add up per session, windows hold, and when everybody
- * is gone nothing is left. */
+ * order. What leaves is always a message of the protocol, positions add up per session, windows hold, and when
+ * everybody is gone nothing is left. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -300,23 +300,6 @@ static void test_refusals(void **state)
          "empty host (http://:1))"},
         {"--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://a:1",
          "--listen-client-urls: https://127.0.0.1:1: TLS is not supported yet"},
-        {"--listen-native-urls=foo",
-         "--listen-native-urls: URL scheme must be http, https, unix, or "
-         "unixs: foo (expected tcp://host:port or ipc://path)"},
-        {"--listen-native-urls=tcp://foo.bar:1",
-         "--listen-native-urls: expected IP in URL for binding (tcp://foo.bar:1) (expected "
-         "tcp://host:port or ipc://path)"},
-        {"--listen-publish-urls=tcp://127.0.0.1:",
-         "--listen-publish-urls: tcp://127.0.0.1: names no port (expected tcp://host:port or "
-         "ipc://path)"},
-        {"--listen-publish-urls=https://127.0.0.1:1",
-         "--listen-publish-urls: https://127.0.0.1:1: TLS is not for ZeroMQ (expected "
-         "tcp://host:port or ipc://path)"},
-        {"--advertise-publish-urls=tcp://:1",
-         "--advertise-publish-urls: unexpected empty host (tcp://:1) (expected tcp://host:port or "
-         "ipc://path)"},
-        {"--native-progress-interval=1ms",
-         "--native-progress-interval must be between 10ms and 1h"},
         {"--discovery-fallback=proxy", "v2 proxy is deprecated, and --discovery-fallback can't be "
                                        "configured as \\\"proxy\\\""},
         {"--auto-compaction-mode=x", "unknown auto-compaction-mode \\\"x\\\""},
@@ -457,6 +440,37 @@ static void test_native_addresses(void **state)
     assert_int_equal(r.options.listen_native.count, 0);
     assert_string_equal(r.options.listen_publish.items[0].text, "tcp://127.0.0.1:9");
     done(&r);
+}
+
+static void test_native_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *error;
+    } cases[] = {
+        {"--listen-native-urls=foo",
+         "--listen-native-urls: URL scheme must be http, https, unix, or "
+         "unixs: foo (expected tcp://host:port or ipc://path)"},
+        {"--listen-native-urls=tcp://foo.bar:1",
+         "--listen-native-urls: expected IP in URL for binding (tcp://foo.bar:1) (expected "
+         "tcp://host:port or ipc://path)"},
+        {"--listen-publish-urls=tcp://127.0.0.1:",
+         "--listen-publish-urls: tcp://127.0.0.1: names no port (expected tcp://host:port or "
+         "ipc://path)"},
+        {"--listen-publish-urls=https://127.0.0.1:1",
+         "--listen-publish-urls: https://127.0.0.1:1: TLS is not for ZeroMQ (expected "
+         "tcp://host:port or ipc://path)"},
+        {"--advertise-publish-urls=tcp://:1",
+         "--advertise-publish-urls: unexpected empty host (tcp://:1) (expected tcp://host:port or "
+         "ipc://path)"},
+        {"--native-progress-interval=1ms",
+         "--native-progress-interval must be between 10ms and 1h"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        result_of_t r = run(cases[i].line, "");
+        assert_error(&r, cases[i].error);
+        done(&r);
+    }
 }
 
 static void test_equal_to_default_is_fine(void **state)
@@ -805,6 +819,7 @@ int main(void)
         cmocka_unit_test(test_everything_missing_is_refused),
         cmocka_unit_test(test_knobs_without_effect_warn),
         cmocka_unit_test(test_native_addresses),
+        cmocka_unit_test(test_native_refusals),
         cmocka_unit_test(test_equal_to_default_is_fine),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_environment_conflicts),
