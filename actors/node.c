@@ -75,8 +75,10 @@ static void log_for_curve(void *context, log_level_t level, const char *text, co
 static char *start_curve(node_t *self)
 {
     const options_t *options = self->options;
-    curve_cfg_t cfg = {.secret_key = {[CURVE_PEER] = options->peer_curve_secret_key},
-                       .allowed_keys = {[CURVE_PEER] = options->peer_curve_allowed_keys},
+    curve_cfg_t cfg = {.secret_key = {[CURVE_PEER] = options->peer_curve_secret_key,
+                                      [CURVE_NATIVE] = options->native_curve_secret_key},
+                       .allowed_keys = {[CURVE_PEER] = options->peer_curve_allowed_keys,
+                                        [CURVE_NATIVE] = options->native_curve_allowed_keys},
                        .metrics = &self->metrics[ACTOR_NONE],
                        .log = log_for_curve,
                        .log_context = self->log};
@@ -412,6 +414,8 @@ static void on_serving(void *context)
 static char *add_native(node_t *self, const api_cfg_t *api)
 {
     node_native_cfg_t cfg = {.options = self->options,
+                             .curve = curve_domain(self->curve, CURVE_NATIVE),
+                             .log_actor = log_for_actor,
                              .log = self->log,
                              .api = api,
                              .origin = self->native_origin,

@@ -102,7 +102,11 @@ char *node_native_new(const node_native_cfg_t *cfg, node_native_t *out)
     const options_t *options = cfg->options;
     zmq_gateway_shell_cfg_t shell = {.message_bytes_max =
                                          options->max_request_bytes + LIMIT_REQUEST_OVERHEAD_BYTES,
-                                     .metrics = cfg->metrics};
+                                     .metrics = cfg->metrics,
+                                     .curve = cfg->curve,
+                                     .is_talkative = log_is_on(cfg->log, LEVEL_DEBUG),
+                                     .log = cfg->log_actor,
+                                     .log_context = cfg->log};
     out->shell = zmq_gateway_shell_new(&shell);
     out->core = new_core(cfg, out->shell);
     out->rpc = zmq_gateway_rpc_metrics(out->core);

@@ -11,7 +11,10 @@ char *node_listen(const url_t *url, bool reuse_port, int *fd_p) __attribute__((w
 
 typedef struct {
     const options_t *options;
+    curve_domain_t *curve; /* NULL = without CURVE */
     log_t *log;
+    void (*log_actor)(void *log, log_level_t level, actor_id_t actor, const char *text,
+                      const char *fields);
     const api_cfg_t *api; /* of the other gateway; origin and whether it publishes are set anew */
     uint64_t origin;
     metrics_t *metrics;

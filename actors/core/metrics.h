@@ -73,11 +73,17 @@
     X(NATIVE_MALFORMED,    COUNTER, "quoral_native_malformed_total", "", "Messages of native clients that were answered with an error of the protocol.") \
     X(PEER_REFUSED,        COUNTER, "quoral_peer_messages_refused_total", "", "Messages of other members that were not for this one, or made no sense.") \
     X(PEER_HANDSHAKES_FAILED, COUNTER, "quoral_peer_handshakes_failed_total", "", "Connections between members that came to nothing because one side has no CURVE, or another key.") \
+    X(NATIVE_HANDSHAKES_FAILED, COUNTER, "quoral_native_handshakes_failed_total", "", "Connections of native clients that came to nothing because one side has no CURVE, or another key.") \
     X(CURVE_PEER_ALLOWED,  COUNTER, "quoral_curve_connections_total", "domain=\"peer\",result=\"allowed\"", "Connections whose CURVE key was asked for.") \
+    X(CURVE_NATIVE_ALLOWED,  COUNTER, "quoral_curve_connections_total", "domain=\"native\",result=\"allowed\"", "Connections whose CURVE key was asked for.") \
     X(CURVE_PEER_REFUSED,  COUNTER, "quoral_curve_connections_total", "domain=\"peer\",result=\"refused\"", "Connections whose CURVE key was asked for.") \
+    X(CURVE_NATIVE_REFUSED,  COUNTER, "quoral_curve_connections_total", "domain=\"native\",result=\"refused\"", "Connections whose CURVE key was asked for.") \
     X(CURVE_PEER_KEYS,     GAUGE,   "quoral_curve_allowed_keys", "domain=\"peer\"", "CURVE keys that are let in.") \
+    X(CURVE_NATIVE_KEYS,     GAUGE,   "quoral_curve_allowed_keys", "domain=\"native\"", "CURVE keys that are let in.") \
     X(CURVE_PEER_SKIPPED,  GAUGE,   "quoral_curve_skipped_files", "domain=\"peer\"", "Files among the allowed keys that are skipped: broken, twice there, or secret.") \
+    X(CURVE_NATIVE_SKIPPED,  GAUGE,   "quoral_curve_skipped_files", "domain=\"native\"", "Files among the allowed keys that are skipped: broken, twice there, or secret.") \
     X(CURVE_PEER_REVOKED,  COUNTER, "quoral_curve_revoked_keys_total", "domain=\"peer\"", "CURVE keys that were let in and are not any more.") \
+    X(CURVE_NATIVE_REVOKED,  COUNTER, "quoral_curve_revoked_keys_total", "domain=\"native\"", "CURVE keys that were let in and are not any more.") \
     X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
     X(NATIVE_REGISTRATIONS, GAUGE,  "quoral_native_registrations", "", "Subscriptions that get positions and marks.") \
     X(NATIVE_REGISTERED,   COUNTER, "quoral_native_registrations_total", "", "Subscriptions registered since the start.") \

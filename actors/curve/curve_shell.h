@@ -16,7 +16,7 @@
 #include "actors/core/outbox.h"
 #include "messages/curve_certificate.h"
 
-typedef enum { CURVE_PEER, CURVE_DOMAINS } curve_domain_id_t;
+typedef enum { CURVE_PEER, CURVE_NATIVE, CURVE_DOMAINS } curve_domain_id_t;
 
 typedef struct curve curve_t;
 typedef struct curve_domain curve_domain_t;

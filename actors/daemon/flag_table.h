@@ -99,6 +99,8 @@
     X(PEER_SKIP_SAN, "peer-skip-client-san-verification", BOOL, "false", LATER, SECURITY, false, "TLS", "Skip verification of SAN field in client certificate for peer connections.") \
     X(PEER_CURVE_SECRET, "peer-curve-secret-key", STRING, "", RULE, SECURITY, true, "", "Path to this member's CURVE certificate with the secret key: peers then speak CURVE and nothing else.") \
     X(PEER_CURVE_ALLOWED, "peer-curve-allowed-keys", STRING, "", RULE, SECURITY, true, "", "Path to a directory with the CURVE certificates of all members; read again when it changes.") \
+    X(NATIVE_CURVE_SECRET, "native-curve-secret-key", STRING, "", RULE, SECURITY, true, "", "Path to the CURVE certificate with the secret key for native clients: they then have to speak CURVE.") \
+    X(NATIVE_CURVE_ALLOWED, "native-curve-allowed-keys", STRING, "", RULE, SECURITY, true, "", "Path to a directory with the CURVE certificates of native clients; read again when it changes.") \
     X(CIPHER_SUITES, "cipher-suites", STRINGS, "", LATER, SECURITY, true, "TLS", "List of TLS cipher suites.") \
     X(TLS_MIN, "tls-min-version", STRING, "TLS1.2", LATER, SECURITY, true, "TLS", "Minimum TLS version: TLS1.2, TLS1.3.") \
     X(TLS_MAX, "tls-max-version", STRING, "", LATER, SECURITY, true, "TLS", "Maximum TLS version: TLS1.2, TLS1.3.") \

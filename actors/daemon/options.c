@@ -44,6 +44,8 @@ void options_deinit(options_t *self)
     free(self->initial_cluster_token);
     free(self->peer_curve_secret_key);
     free(self->peer_curve_allowed_keys);
+    free(self->native_curve_secret_key);
+    free(self->native_curve_allowed_keys);
     urls_deinit(&self->listen_peer);
     urls_deinit(&self->listen_client);
     urls_deinit(&self->advertise_peer);

@@ -56,6 +56,7 @@ typedef struct {
     uint64_t warning_apply_us;
 
     char *peer_curve_secret_key, *peer_curve_allowed_keys; /* both NULL = without CURVE */
+    char *native_curve_secret_key, *native_curve_allowed_keys;
 
     bool enable_pprof;
     bool metrics_extensive;

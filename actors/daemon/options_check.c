@@ -385,6 +385,10 @@ static char *check_special(const check_t *self)
         error = check_curve(self, FLAG_PEER_CURVE_SECRET, FLAG_PEER_CURVE_ALLOWED,
                             &options->peer_curve_secret_key, &options->peer_curve_allowed_keys);
     }
+    if (!error) {
+        error = check_curve(self, FLAG_NATIVE_CURVE_SECRET, FLAG_NATIVE_CURVE_ALLOWED,
+                            &options->native_curve_secret_key, &options->native_curve_allowed_keys);
+    }
     return error ? error : check_metrics(self);
 }
 

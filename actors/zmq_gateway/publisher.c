@@ -134,6 +134,16 @@ void publisher_subscription(publisher_t *self, slice_t message, uint64_t now_us)
     }
 }
 
+void publisher_reset(publisher_t *self, uint64_t now_us)
+{
+    registrations_t *all = &self->registrations;
+    for (size_t i = 0; i < all->count; i++) {
+        if (!all->items[i]->is_lingering) {
+            registrations_linger(all, all->items[i], now_us + self->cfg.linger_us);
+        }
+    }
+}
+
 bool publisher_refuses(const publisher_t *self, slice_t subscription)
 {
     return !registrations_find(&self->registrations, subscription) &&

@@ -42,6 +42,8 @@ void publisher_destroy(publisher_t **self_p);
 
 /* A message read from the XPUB: %x01 or %x00, then the subscription. Anything else is ignored. */
 void publisher_subscription(publisher_t *self, slice_t message, uint64_t now_us);
+/* The socket is another one: nobody subscribes to anything, until they come again. */
+void publisher_reset(publisher_t *self, uint64_t now_us);
 /* Is a registration of this (valid) subscription refused, now? Then its subscriber gets no positions. */
 bool publisher_refuses(const publisher_t *self, slice_t subscription);
 /* Does the member know a leader? Marks tell. */

@@ -138,6 +138,19 @@ static void end(sessions_t *self, session_t *session)
     free(session);
 }
 
+void sessions_reset(sessions_t *self)
+{
+    stray_t *stray = NULL;
+    while (self->count) {
+        end(self, self->list[self->count - 1]);
+    }
+    while ((stray = fifo_front(&self->strays))) {
+        bytes_unref(&stray->route);
+        bytes_unref(&stray->text);
+        fifo_pop(&self->strays);
+    }
+}
+
 void sessions_destroy(sessions_t **self_p)
 {
     sessions_t *self = *self_p;
@@ -145,15 +158,7 @@ void sessions_destroy(sessions_t **self_p)
     if (!self) {
         return;
     }
-    while (self->count) {
-        end(self, self->list[self->count - 1]);
-    }
-    stray_t *stray = NULL;
-    while ((stray = fifo_front(&self->strays))) {
-        bytes_unref(&stray->route);
-        bytes_unref(&stray->text);
-        fifo_pop(&self->strays);
-    }
+    sessions_reset(self);
     fifo_deinit(&self->strays);
     bytes_unref(&self->stray_route);
     bytes_unref(&self->welcome_urls);

@@ -34,6 +34,8 @@ void sessions_destroy(sessions_t **self_p);
 /* One message of a client, without its route. Everything is borrowed. */
 void sessions_input(sessions_t *self, slice_t route, const slice_t *frames, size_t count,
                     uint64_t now_us);
+/* The socket is another one: no route leads to anybody any more. All clients go, and may come again. */
+void sessions_reset(sessions_t *self);
 /* Heartbeats that are due, clients that are gone. */
 void sessions_tick(sessions_t *self, uint64_t now_us);
 /* When to tick again; DEADLINE_NONE without clients, 0 = at once: the request core has been given something since. */

@@ -2,9 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "actors/curve/handshakes_shell.h"
 #include "actors/runtime/clock.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
@@ -17,9 +20,18 @@ enum {
     COPIED_BYTES_MAX = 512 /* smaller bodies are copied: a reference costs as much */
 };
 
+/* With CURVE the sockets are made anew when a key is revoked: what they listen on stays open. */
+typedef struct {
+    int fd;
+    bool is_unix;
+} listener_t;
+
 /* A socket, made when something is to be listened on. */
 typedef struct {
-    zsock_t *socket; /* NULL = this side is off */
+    zsock_t *socket;       /* NULL = this side is off */
+    zsock_t *monitor;      /* NULL = nobody is to be told of */
+    listener_t *listeners; /* with CURVE */
+    size_t count, capacity;
     bool
         is_wet; /* the last look did not end with "nothing there": its descriptor tells nothing yet */
 } side_t;
@@ -28,6 +40,8 @@ struct zmq_gateway_shell {
     zmq_gateway_shell_cfg_t cfg;
     zmq_gateway_t *core;
     side_t requests, events;
+    handshakes_t handshakes;
+    bool monitors_wet; /* as is_wet */
 };
 
 /* ---- sockets ---- */
@@ -80,8 +94,8 @@ static zsock_t *new_xpub(void)
 {
     zsock_t *socket = zsock_new(ZMQ_XPUB);
     if (socket) {
-        set_limits(socket, LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES, LIMIT_NATIVE_RECEIVE_QUEUE,
-                   LIMIT_NATIVE_PUBLISH_QUEUE);
+        set_limits(socket, LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES + LIMIT_CURVE_OVERHEAD_BYTES,
+                   LIMIT_NATIVE_RECEIVE_QUEUE, LIMIT_NATIVE_PUBLISH_QUEUE);
         set_int(socket, ZMQ_XPUB_VERBOSE,
                 1); /* who subscribes again may have been refused before */
     }
@@ -92,6 +106,13 @@ zmq_gateway_shell_t *zmq_gateway_shell_new(const zmq_gateway_shell_cfg_t *cfg)
 {
     zmq_gateway_shell_t *self = xcalloc(1, sizeof *self);
     self->cfg = *cfg;
+    self->handshakes = (handshakes_t){.has_curve = cfg->curve != NULL,
+                                      .flag = "--native-curve-secret-key",
+                                      .metrics = cfg->metrics,
+                                      .counter = METRIC_NATIVE_HANDSHAKES_FAILED,
+                                      .log = cfg->log,
+                                      .log_context = cfg->log_context,
+                                      .actor = ACTOR_ZMQ_GATEWAY};
     return self;
 }
 
@@ -100,12 +121,29 @@ void zmq_gateway_shell_attach(zmq_gateway_shell_t *self, zmq_gateway_t *core)
     self->core = core;
 }
 
-/* The socket is bound already, the address only says of what kind it is. */
-static char *listen_on(side_t *side, int fd, bool is_unix)
+static void open_side(zmq_gateway_shell_t *self, side_t *side)
 {
-    if (!side->socket) {
-        return xstrdup("too many open files");
+    side->socket = side == &self->requests ? new_router(self) : new_xpub();
+    if (side->socket && self->cfg.curve) {
+        curve_serve(self->cfg.curve, side->socket);
     }
+    if (side->socket && (self->cfg.curve || self->cfg.is_talkative)) {
+        side->monitor = handshakes_watch(side->socket, HANDSHAKES_EVENTS);
+        self->monitors_wet = true;
+    }
+}
+
+static void close_side(side_t *side)
+{
+    if (side->socket) {
+        handshakes_unwatch(side->socket, &side->monitor);
+    }
+    zsock_destroy(&side->socket);
+}
+
+/* The socket is bound already, the address only says of what kind it is. Takes the descriptor. */
+static char *bind_to(side_t *side, int fd, bool is_unix)
+{
     const char *endpoint = is_unix ? "ipc://native" : "tcp://127.0.0.1:1";
     set_int(side->socket, ZMQ_USE_FD, fd);
     bool is_bound = zmq_bind(zsock_resolve(side->socket), endpoint) == 0;
@@ -115,16 +153,83 @@ static char *listen_on(side_t *side, int fd, bool is_unix)
     return error;
 }
 
+static char *bind_copy(side_t *side, const listener_t *listener)
+{
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? xstrdup(strerror(errno)) : bind_to(side, fd, listener->is_unix);
+}
+
+static char *listen_on(zmq_gateway_shell_t *self, side_t *side, int fd, bool is_unix)
+{
+    if (!side->socket) {
+        open_side(self, side);
+    }
+    if (!side->socket) {
+        close(fd);
+        return xstrdup("too many open files");
+    }
+    if (!self->cfg.curve) {
+        return bind_to(side, fd, is_unix);
+    }
+    side->listeners =
+        xgrow(side->listeners, &side->capacity, side->count + 1, sizeof *side->listeners);
+    side->listeners[side->count++] = (listener_t){.fd = fd, .is_unix = is_unix};
+    return bind_copy(side, &side->listeners[side->count - 1]);
+}
+
 char *zmq_gateway_shell_requests(zmq_gateway_shell_t *self, int fd, bool is_unix)
 {
-    self->requests.socket = self->requests.socket ? self->requests.socket : new_router(self);
-    return listen_on(&self->requests, fd, is_unix);
+    return listen_on(self, &self->requests, fd, is_unix);
 }
 
 char *zmq_gateway_shell_events(zmq_gateway_shell_t *self, int fd, bool is_unix)
 {
-    self->events.socket = self->events.socket ? self->events.socket : new_xpub();
-    return listen_on(&self->events, fd, is_unix);
+    return listen_on(self, &self->events, fd, is_unix);
+}
+
+/* ---- keys ---- */
+
+/* Nothing more leaves for who was connected; who connects meanwhile waits in the kernel's queue. */
+static void reopen(zmq_gateway_shell_t *self, side_t *side)
+{
+    char *error = NULL;
+    if (!side->socket) {
+        return;
+    }
+    zsock_set_linger(side->socket, 0);
+    close_side(side);
+    open_side(self, side);
+    for (size_t i = 0; i < side->count && side->socket && !error; i++) {
+        error = bind_copy(side, &side->listeners[i]);
+    }
+    if (error || !side->socket) {
+        self->cfg.log(self->cfg.log_context, LEVEL_FATAL, ACTOR_ZMQ_GATEWAY,
+                      "cannot listen again after a key was revoked: too many open files", "");
+        abort(); /* no descriptors: as good as no memory */
+    }
+}
+
+/* A key was revoked: everybody has to come through ZAP again, before another message is taken. */
+static void follow_keys(zmq_gateway_shell_t *self, uint64_t now_us)
+{
+    if (self->cfg.curve && curve_take_change(self->cfg.curve) == CURVE_REVOKED) {
+        reopen(self, &self->requests);
+        reopen(self, &self->events);
+        sessions_reset(zmq_gateway_sessions(self->core));
+        publisher_reset(zmq_gateway_publisher(self->core), now_us);
+    }
+}
+
+static void take_handshakes(zmq_gateway_shell_t *self, uint64_t now_us)
+{
+    side_t *sides[] = {&self->requests, &self->events};
+    bool more = false;
+    for (size_t i = 0; i < 2 && self->monitors_wet; i++) {
+        handshakes_news_t news = {0}; /* the clients' business */
+        more |= sides[i]->monitor && handshakes_take(&self->handshakes, sides[i]->monitor,
+                                                     HANDSHAKES_SERVER, now_us, &news);
+    }
+    self->monitors_wet = more;
 }
 
 /* ---- receiving ---- */
@@ -197,11 +302,13 @@ static bool receive_subscription(zmq_gateway_shell_t *self, uint64_t now_us)
 static void receive_burst(zmq_gateway_shell_t *self, uint64_t now_us)
 {
     size_t bytes = 0;
+    follow_keys(self, now_us);
     for (int i = 0; i < LIMIT_NATIVE_BURST && self->requests.is_wet; i++) {
         if (bytes >= LIMIT_NATIVE_BURST_BYTES) {
             break;
         }
         self->requests.is_wet = receive_request(self, now_us, &bytes);
+        follow_keys(self, now_us); /* before the next message, whoever it is from */
     }
     for (int i = 0; i < LIMIT_NATIVE_BURST && self->events.is_wet; i++) {
         self->events.is_wet = receive_subscription(self, now_us);
@@ -316,30 +423,49 @@ static void look(side_t *side)
     }
 }
 
-static int fd_of(const side_t *side)
+static struct pollfd readable(int fd)
 {
-    return side->socket ? (int)zsock_fd(side->socket) : -1; /* -1: ignored */
+    return (struct pollfd){.fd = fd, .events = POLLIN}; /* -1 is ignored */
 }
+
+static int fd_of(zsock_t *socket)
+{
+    return socket ? (int)zsock_fd(socket) : -1;
+}
+
+enum {
+    FD_REQUESTS = RUNTIME_FDS,
+    FD_EVENTS,
+    FD_CURVE,
+    FD_REQUESTS_MONITOR,
+    FD_EVENTS_MONITOR,
+    FDS
+};
 
 static void sleep_until_wanted(zmq_gateway_shell_t *self, runtime_t *runtime)
 {
-    struct pollfd fds[RUNTIME_FDS + 2];
+    struct pollfd fds[FDS];
     int own[RUNTIME_FDS];
     runtime_fds(runtime, own);
     for (int i = 0; i < RUNTIME_FDS; i++) {
-        fds[i] = (struct pollfd){.fd = own[i], .events = POLLIN};
+        fds[i] = readable(own[i]);
     }
-    fds[RUNTIME_FDS] = (struct pollfd){.fd = fd_of(&self->requests), .events = POLLIN};
-    fds[RUNTIME_FDS + 1] = (struct pollfd){.fd = fd_of(&self->events), .events = POLLIN};
-    bool pending = self->requests.is_wet || self->events.is_wet || runtime_pending(runtime);
-    if (poll(fds, RUNTIME_FDS + 2, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
+    fds[FD_REQUESTS] = readable(fd_of(self->requests.socket));
+    fds[FD_EVENTS] = readable(fd_of(self->events.socket));
+    fds[FD_CURVE] = readable(self->cfg.curve ? curve_change_fd(self->cfg.curve) : -1);
+    fds[FD_REQUESTS_MONITOR] = readable(fd_of(self->requests.monitor));
+    fds[FD_EVENTS_MONITOR] = readable(fd_of(self->events.monitor));
+    bool pending = self->requests.is_wet || self->events.is_wet || self->monitors_wet ||
+                   runtime_pending(runtime);
+    if (poll(fds, FDS, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
         return;
     }
     if (fds[0].revents || fds[1].revents) {
         runtime_woken(runtime);
     }
-    self->requests.is_wet |= fds[RUNTIME_FDS].revents != 0;
-    self->events.is_wet |= fds[RUNTIME_FDS + 1].revents != 0;
+    self->requests.is_wet |= fds[FD_REQUESTS].revents != 0;
+    self->events.is_wet |= fds[FD_EVENTS].revents != 0;
+    self->monitors_wet |= fds[FD_REQUESTS_MONITOR].revents || fds[FD_EVENTS_MONITOR].revents;
 }
 
 void zmq_gateway_shell_loop(runtime_t *runtime, void *shell)
@@ -348,6 +474,7 @@ void zmq_gateway_shell_loop(runtime_t *runtime, void *shell)
     while (!runtime_ended(runtime)) {
         uint64_t now_us = clock_monotonic_us();
         receive_burst(self, now_us);
+        take_handshakes(self, now_us);
         runtime_turn(runtime, now_us);
         send_outputs(self);
         look(&self->requests);
@@ -361,8 +488,14 @@ void zmq_gateway_shell_destroy(zmq_gateway_shell_t **self_p)
     zmq_gateway_shell_t *self = *self_p;
     *self_p = NULL;
     if (self) {
-        zsock_destroy(&self->requests.socket);
-        zsock_destroy(&self->events.socket);
+        side_t *sides[] = {&self->requests, &self->events};
+        for (size_t i = 0; i < 2; i++) {
+            close_side(sides[i]);
+            for (size_t k = 0; k < sides[i]->count; k++) {
+                close(sides[i]->listeners[k].fd);
+            }
+            free(sides[i]->listeners);
+        }
         free(self);
     }
 }

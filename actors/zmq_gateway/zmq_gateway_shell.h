@@ -5,6 +5,7 @@
  * until the actor starts, then by the actor's thread, then by main again. */
 #pragma once
 
+#include "actors/curve/curve_shell.h"
 #include "actors/runtime/shell.h"
 #include "actors/zmq_gateway/zmq_gateway.h"
 
@@ -14,6 +15,11 @@ typedef struct {
     size_t
         message_bytes_max; /* of one body; what is larger by more than a little closes the connection */
     metrics_t *metrics;
+    curve_domain_t *curve; /* NULL = without CURVE */
+    bool is_talkative;     /* without CURVE: says who comes with it, which takes memory */
+    void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
+                const char *fields);
+    void *log_context;
 } zmq_gateway_shell_cfg_t;
 
 zmq_gateway_shell_t *zmq_gateway_shell_new(const zmq_gateway_shell_cfg_t *cfg);

@@ -19,6 +19,7 @@ import time
 import urllib.request
 
 import support
+import native_client
 from cluster import Cluster
 from cluster_start import change
 
@@ -62,9 +63,9 @@ class Keys:
     def revoke(self, name):
         os.unlink(os.path.join(self.allowed, name))
 
-    def flags(self, name):
-        return ["--peer-curve-secret-key=" + os.path.join(self.own, name + "_secret"),
-                "--peer-curve-allowed-keys=" + self.allowed]
+    def flags(self, name, side="peer"):
+        return ["--%s-curve-secret-key=%s_secret" % (side, os.path.join(self.own, name)),
+                "--%s-curve-allowed-keys=%s" % (side, self.allowed)]
 
     def pair(self, name):
         """(public, secret), as pyzmq reads the files."""
@@ -87,18 +88,18 @@ def curve_cluster(options, directory, size=3):
 # ---- who should not get in ----
 
 class Client:
-    """A DEALER of pyzmq, and what becomes of its connection."""
+    """A socket of pyzmq, and what becomes of its connection."""
 
-    def __init__(self, member, keys=None, server_key=None):
-        self.context = zmq.Context.instance()
-        self.socket = self.context.socket(zmq.DEALER)
+    def __init__(self, member, keys=None, server_key=None, port=None, kind=zmq.DEALER):
+        self.kind = kind
+        self.socket = zmq.Context.instance().socket(kind)
         self.socket.linger = 0
         self.socket.immediate = 1
         if keys:
             self.socket.curve_publickey, self.socket.curve_secretkey = keys
             self.socket.curve_serverkey = server_key
         self.monitor = self.socket.get_monitor_socket()
-        self.socket.connect("tcp://127.0.0.1:%d" % member.peer_port)
+        self.socket.connect("tcp://127.0.0.1:%d" % (port or member.peer_port))
 
     def event(self, wanted, seconds=ALLOWED_S):
         """The value of the next event of that kind; fails when there is none in time."""
@@ -118,6 +119,8 @@ class Client:
 
     def is_mute(self):
         """Nothing can be sent: no connection has been made."""
+        if self.kind == zmq.SUB:
+            return True
         try:
             self.socket.send(b"anybody there?", zmq.DONTWAIT)
         except zmq.Again:
@@ -431,6 +434,138 @@ def rotate_member(cluster, keys, member, leader):
     Cluster.wait("the member with the new key keeps up", lambda: revision(cluster, member) > before + 50)
 
 
+# ---- native clients ----
+
+class Subscriber:
+    """A SUB socket for all keys with a prefix, and a thread of ZeroMQ's own that connects again."""
+
+    def __init__(self, port, keys, server_key, prefix):
+        self.socket = zmq.Context.instance().socket(zmq.SUB)
+        self.socket.linger = 0
+        self.socket.curve_publickey, self.socket.curve_secretkey = keys
+        self.socket.curve_serverkey = server_key
+        self.socket.subscribe(b"E" + prefix)
+        self.socket.connect("tcp://127.0.0.1:%d" % port)
+
+    def next_value(self, seconds=ALLOWED_S):
+        """The event's body."""
+        if not self.socket.poll(seconds * 1000):
+            support.fail("no event within %g s" % seconds)
+        return self.socket.recv_multipart()[2]
+
+
+class NativeSide:
+    def __init__(self, options, directory):
+        self.rpc, _ = support.load_messages()
+        self.keys = Keys(options.ctl, directory)
+        self.request_port, self.publish_port = support.free_ports(2)
+        self.keys.make("server", allow=False)
+        for name in ("alice", "bob"):
+            self.keys.make(name)
+        self.server_key = self.keys.public("server")
+        self.server = support.Server(options.server, os.path.join(directory, "data"), [
+            "--listen-native-urls=tcp://127.0.0.1:%d" % self.request_port,
+            "--listen-publish-urls=tcp://127.0.0.1:%d" % self.publish_port] + self.keys.flags("server", "native"))
+        self.server.start()
+
+    def client(self, name):
+        endpoint = "tcp://127.0.0.1:%d" % self.request_port
+        client = native_client.Client(endpoint, curve=(self.keys.pair(name), self.server_key))
+        client.socket.sndtimeo = 5000  # who was refused has no connection that takes anything
+        return client
+
+    def kind(self, port):
+        return zmq.DEALER if port == self.request_port else zmq.SUB
+
+    def knock(self, name, port):
+        return Client(None, self.keys.pair(name), self.server_key, port, self.kind(port))
+
+    def put(self, client, key, value):
+        client.call("etcdserverpb.KV/Put", self.rpc.PutRequest(key=key, value=value))
+
+    def put_again(self, client, key, value):
+        """As a client does when its session is gone."""
+        end = time.monotonic() + ALLOWED_S
+        while time.monotonic() < end:
+            try:
+                self.put(client, key, value)
+                return
+            except (native_client.Lost, AssertionError):
+                client.hello()
+        support.fail("a client does not find its way back")
+
+    def get(self, client, key):
+        answer = client.call("etcdserverpb.KV/Range", self.rpc.RangeRequest(key=key), self.rpc.RangeResponse)
+        return answer.kvs[0].value if answer.kvs else None
+
+
+NATIVE_REFUSED = 'quoral_curve_connections_total{domain="native",result="refused"}'
+
+
+def part_native(options, directory):
+    """Native clients: who has no key gets nowhere, on either socket; a revoked one is out, the others come back."""
+    side = NativeSide(options, directory)
+    keys, server = side.keys, side.server
+    keys.make("stranger", allow=False)
+    for port in (side.request_port, side.publish_port):
+        Client(None, port=port, kind=side.kind(port)).refused(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, MISMATCH)
+        side.knock("stranger", port).refused(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400)
+    if metric(server, NATIVE_REFUSED) != 2:
+        support.fail("refused clients are not counted")
+    Cluster.wait("failed handshakes are counted",
+                 lambda: metric(server, "quoral_native_handshakes_failed_total") >= 2, ALLOWED_S)
+    alice, bob = side.client("alice"), side.client("bob")
+    alice.hello()
+    bob.hello()
+    subscriber = Subscriber(side.publish_port, keys.pair("alice"), side.server_key, b"a")
+    wait_metric(server, "quoral_native_registrations", 1)
+    side.put(alice, b"a1", b"before")
+    side.put(bob, b"b1", b"before")
+    if b"before" not in subscriber.next_value():
+        support.fail("another event than that of the put")
+    bobs = side.knock("bob", side.publish_port)
+    bobs.let_in()
+    keys.revoke("bob")
+    bobs.event(zmq.EVENT_DISCONNECTED)
+    bobs.refused(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400)
+    try:
+        side.put(bob, b"b1", b"after")
+        support.fail("who has a revoked key still writes")
+    except (native_client.Lost, AssertionError, zmq.Again):
+        pass
+    side.put_again(alice, b"a1", b"after")
+    while b"last" not in (value := side_event(side, alice, subscriber)):
+        if not value:
+            support.fail("a subscriber does not come back")
+    if side.get(alice, b"b1") != b"before":
+        support.fail("who has a revoked key has written")
+    keys.allow("bob")
+    Cluster.wait("the key is back", lambda: metric(server, 'quoral_curve_allowed_keys{domain="native"}') == 2)
+    bob.close(bye=False)
+    bob = side.client("bob")
+    bob.hello()
+    side.put(bob, b"b1", b"again")
+    if metric(server, "quoral_native_clients") != 2:
+        support.fail("old sessions are left")
+    time.sleep(6)  # longer than a registration lingers
+    if metric(server, "quoral_native_registrations") != 1:
+        support.fail("the subscriber's registration is gone")
+    code, _ = server.terminate()
+    if code != 0:
+        support.fail("the server ended with %d" % code)
+    return "native clients"
+
+
+def side_event(side, alice, subscriber):
+    """Puts until the subscriber hears of it: it may be on its way back, and says what it wants when it is asked."""
+    end = time.monotonic() + ALLOWED_S
+    while time.monotonic() < end:
+        side.put_again(alice, b"a2", b"last")
+        if subscriber.socket.poll(200):
+            return subscriber.next_value()
+    return b""
+
+
 def part_files(options, directory):
     """What is no certificate is named once, skipped, and harms nobody. Without the directory the keys stay."""
     cluster, keys = curve_cluster(options, directory)
@@ -523,7 +658,7 @@ def part_start(options, directory):
 
 
 PARTS = {"start": part_start, "cluster": part_cluster, "strangers": part_strangers, "live": part_live,
-         "files": part_files}
+         "files": part_files, "native": part_native}
 
 
 def main():

@@ -41,9 +41,13 @@ class Message:
 
 
 class Client:
-    def __init__(self, endpoint, heartbeat_ms=0, acknowledge=True):
+    def __init__(self, endpoint, heartbeat_ms=0, acknowledge=True, curve=None):
+        """`curve`: the own pair (public, secret) and the server's public key."""
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
+        if curve:
+            self.socket.curve_publickey, self.socket.curve_secretkey = curve[0]
+            self.socket.curve_serverkey = curve[1]
         self.socket.connect(endpoint)
         self.acknowledge = acknowledge
         self.heartbeat_ms = heartbeat_ms

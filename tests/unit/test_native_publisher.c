@@ -428,6 +428,31 @@ static void registrations_outlive_their_last_subscriber_for_a_while(void **state
     publisher_rig_free(&rig);
 }
 
+/* Closed and bound again, a socket tells of no unsubscription. */
+static void with_another_socket_who_does_not_come_again_is_forgotten(void **state)
+{
+    (void)state;
+    publisher_rig_t *rig = new_rig(TEXT("Ea"));
+    publisher_rig_subscribe(rig, TEXT("Eb"));
+    publisher_rig_subscribe(rig, TEXT("Ec"));
+    publisher_rig_unsubscribe(rig, TEXT("Ec"));
+    rig->now_us += RIG_LINGER_US / 2;
+    publisher_reset(rig->publisher, rig->now_us);
+    publisher_rig_subscribe(rig, TEXT("Eb"));
+    rig->now_us += RIG_LINGER_US / 2;
+    publisher_rig_turn(rig);
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_NATIVE_REGISTRATIONS), 2); /* not Ec */
+    rig->now_us += RIG_LINGER_US / 2;
+    publisher_rig_turn(rig);
+    assert_int_equal(metrics_get(&rig->metrics, METRIC_NATIVE_REGISTRATIONS), 1);
+    publisher_rig_forget(rig);
+    publisher_rig_put(rig, 11, TEXT("b"), TEXT("1"));
+    publisher_rig_deliver(rig);
+    native_event_t event = expect_event(rig, TEXT("Eb\x00\x01"), 11, 0);
+    expect_link(&event, 2, 10, NATIVE_SUB_MAX, true);
+    publisher_rig_free(&rig);
+}
+
 static void registrations_are_bounded(void **state)
 {
     (void)state;
@@ -494,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_compaction_ahead_of_the_watcher_shows_as_a_hole),
         cmocka_unit_test(a_watcher_that_is_lost_goes_on_where_it_was),
         cmocka_unit_test(registrations_outlive_their_last_subscriber_for_a_while),
+        cmocka_unit_test(with_another_socket_who_does_not_come_again_is_forgotten),
         cmocka_unit_test(registrations_are_bounded),
         cmocka_unit_test(registrations_do_not_nest_too_deep),
     };

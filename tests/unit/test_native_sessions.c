@@ -813,6 +813,25 @@ static void nonsense_is_answered_and_the_session_goes_on(void **state)
     assert_int_equal(answers, LIMIT_NATIVE_STRAYS);
 }
 
+static void with_another_socket_all_begin_anew(void **state)
+{
+    rig_t *rig = rig_of(state);
+    greet(rig, "a");
+    greet(rig, "b");
+    rig->api->hold = true;
+    put(rig, "a", 1, "x");
+    call_with(rig, "b", 1, "etcdserverpb.Watch/Watch", "x", 0);
+    say(rig, "stray", NATIVE_PING, 0); /* its answer is not sent yet */
+    sessions_reset(rig->sessions);
+    assert_int_equal(fake_open_calls(rig->api), 0);
+    hear_nothing(rig);
+    say(rig, "a", NATIVE_PING, 0);
+    hear_error(rig, "a", NATIVE_HELLO_FIRST);
+    greet(rig, "a");
+    put(rig, "a", 1, "x");
+    assert_int_equal(fake_open_calls(rig->api), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -844,6 +863,7 @@ int main(void)
         TEST(who_leaves_leaves_nothing),
         TEST(what_cannot_be_delivered_ends_the_session),
         TEST(nonsense_is_answered_and_the_session_goes_on),
+        TEST(with_another_socket_all_begin_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
