@@ -3,10 +3,12 @@
 sends snapshots under CURVE; strangers, plain clients and old protocols are refused; keys come and go while it runs;
 broken, duplicated and secret files among the allowed keys are skipped; who has no key is told so.
 
-    curve.py --server build/release/quorald --ctl build/release/quoralctl [--part NAME]
+    curve.py --server build/release/quorald --ctl build/release/quoralctl
+             --library build/release/client/native/libquoral.so [--part NAME]
 
 Needs python3-zmq."""
 
+import ctypes
 import json
 import os
 import re
@@ -566,6 +568,75 @@ def side_event(side, alice, subscriber):
     return b""
 
 
+# ---- libquoral ----
+
+class Bytes(ctypes.Structure):
+    """quoral_bytes_t"""
+    _fields_ = [("data", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+
+
+class ClientOptions(ctypes.Structure):
+    """quoral_client_options_t"""
+    _fields_ = [("endpoints", ctypes.c_char_p), ("timeout_ms", ctypes.c_uint32), ("dial_timeout_ms", ctypes.c_uint32),
+                ("heartbeat_ms", ctypes.c_uint32), ("server_key", ctypes.c_char_p), ("public_key", ctypes.c_char_p),
+                ("secret_key", ctypes.c_char_p), ("on_log", ctypes.c_void_p), ("log_arg", ctypes.c_void_p)]
+
+
+class LibraryClient:
+    """A client of libquoral.so."""
+
+    def __init__(self, path, side, name=None):
+        self.library = ctypes.CDLL(path)
+        self.library.quoral_client_new.restype = ctypes.c_void_p
+        self.library.quoral_put.restype = ctypes.c_void_p
+        self.library.quoral_put.argtypes = [ctypes.c_void_p, Bytes, Bytes, ctypes.c_void_p]
+        self.library.quoral_result_text.restype = ctypes.c_char_p
+        self.text = ""
+        options = ClientOptions(endpoints=b"tcp://127.0.0.1:%d" % side.request_port, timeout_ms=2000)
+        if name:
+            options.server_key = side.server_key
+            options.public_key, options.secret_key = side.keys.pair(name)
+        self.handle = ctypes.c_void_p(self.library.quoral_client_new(ctypes.byref(options), None))
+        if not self.handle:
+            support.fail("libquoral takes no such options")
+
+    def put(self):
+        """Whether it was done."""
+        result = ctypes.c_void_p(self.library.quoral_put(self.handle, Bytes(b"k", 1), Bytes(b"v", 1), None))
+        done = self.library.quoral_result_code(result) == 0
+        self.text = self.library.quoral_result_text(result).decode()
+        self.library.quoral_result_destroy(ctypes.byref(result))
+        return done
+
+    def close(self):
+        self.library.quoral_client_destroy(ctypes.byref(self.handle))
+
+
+def part_libquoral(options, directory):
+    """The C library under CURVE: refused, let in once its key is there, refused again; each time it says why."""
+    if not options.library:
+        return "libquoral: not given"
+    side = NativeSide(options, directory)
+    side.keys.make("carol", allow=False)
+    alice, carol = (LibraryClient(options.library, side, name) for name in ("alice", "carol"))
+    plain = LibraryClient(options.library, side)
+    if not alice.put() or carol.put() or plain.put():
+        support.fail("not who has an allowed key is served, but another")
+    if "refuses this client's key" not in carol.text or "no agreement on security" not in plain.text:
+        support.fail("libquoral does not say why: %s; %s" % (carol.text, plain.text))
+    side.keys.allow("carol")
+    Cluster.wait("the new key is served", carol.put)
+    side.keys.revoke("carol")
+    wait_metric(side.server, 'quoral_curve_revoked_keys_total{domain="native"}', 1)
+    if carol.put():
+        support.fail("a revoked key is served")
+    Cluster.wait("the others are served again", alice.put)
+    for client in (alice, carol, plain):
+        client.close()
+    side.server.stop()
+    return "libquoral"
+
+
 def part_files(options, directory):
     """What is no certificate is named once, skipped, and harms nobody. Without the directory the keys stay."""
     cluster, keys = curve_cluster(options, directory)
@@ -658,12 +729,13 @@ def part_start(options, directory):
 
 
 PARTS = {"start": part_start, "cluster": part_cluster, "strangers": part_strangers, "live": part_live,
-         "files": part_files, "native": part_native}
+         "files": part_files, "native": part_native, "libquoral": part_libquoral}
 
 
 def main():
     parser = support.arguments(__doc__.splitlines()[0])
     parser.add_argument("--ctl", default=os.environ.get("QUORALCTL"), help="quoralctl")
+    parser.add_argument("--library", default=os.environ.get("QUORAL_LIBRARY"), help="libquoral.so")
     parser.add_argument("--part", choices=sorted(PARTS), action="append")
     options = support.parse(parser)
     if not options.ctl:
