@@ -33,6 +33,8 @@ class Session:
             try:
                 call, acknowledged = client.begin(method, request.SerializeToString()), client.received
                 while True:
+                    if not client.waiting[call] and not client.socket.poll(self.timeout * 1000):
+                        raise Lost("no answer within %g s" % self.timeout)
                     message = client.next_message(call, self.timeout)
                     if message.command == DONE and message.argument:
                         raise Refused(message.argument, message.body.decode())

@@ -18,7 +18,7 @@ import urllib.request
 import support
 from cluster import Cluster
 from native_cache import UNAVAILABLE, Cache, Session, subscription
-from native_client import Refused
+from native_client import Lost, Refused
 
 PROGRESS_S = 0.2
 
@@ -444,17 +444,86 @@ def without_a_leader_marks_say_so(cluster):
     cache.wait("marks do not tell that there is one again", lambda: not cache.leaderless)
 
 
-THREE = [a_cache_moves_between_members, a_member_that_is_behind, without_a_leader_marks_say_so]
+def members_die_under_their_caches(cluster):
+    """kill -9 and restart, one after the other, while others write; whose member is gone moves to another one."""
+    rng = random.Random(2)
+    members = cluster.members
+    stores = {member: Store(member.target) for member in members}
+    homes, compared = {}, itertools.count()
+
+    def settle(cache):
+        """At a member that runs; nothing it has is given up."""
+        while True:
+            home = rng.choice([m for m in members if m.alive()])
+            try:
+                cache.attach(Session(home.native_url, timeout=3), home.publish_url)
+                homes[cache] = home
+                return
+            except Lost:
+                pass  # it may be starting
+
+    def check(cache):
+        try:
+            content, _ = stores[homes[cache]].content(cache, cache.revision)
+        except RpcError:
+            return  # its member has just gone
+        next(compared)
+        if content != cache.shown:
+            support.fail("%r at revision %d: %r, store %r" % (cache.subscription, cache.revision, cache.shown, content))
+
+    def turn(cache):
+        """Takes what has come. True: its member is gone, it has moved."""
+        try:
+            cache.receive(0)
+        except (Lost, Refused):
+            cache.mark_at = 0  # its member does not answer
+        if cache.is_stale:
+            settle(cache)
+            return True
+        return False
+
+    def write(member):
+        key = b"/d/%d" % rng.randrange(30)
+        try:
+            return stores[member].txn((key, b"%d" % rng.randrange(10**9)), (key + b"x", b"y"))
+        except RpcError:
+            return 0  # no leader now; whether it was written, the store will tell
+
+    RpcError = stores[members[0]].calls.grpc.RpcError  # pylint: disable=invalid-name
+    caches = [Cache(Session(m.native_url), m.publish_url, key) for m, key in zip(members * 2, [b"/d/", b"/d/1"] * 3)]
+    for cache, home in zip(caches, members * 2):
+        homes[cache], cache.on_mark = home, check
+    moves, revision = 0, 0
+    for victim in members * 2:
+        victim.kill()
+        highest = [cache.revision for cache in caches]
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            revision = max(revision, write(rng.choice([m for m in members if m.alive()])))
+            moves += sum(turn(cache) for cache in caches)
+        assert all(cache.revision >= before for cache, before in zip(caches, highest)), "a cache went back"
+        victim.start()
+    cluster.wait("the caches have caught up",
+                 lambda: [turn(c) for c in caches] and all(c.revision >= revision for c in caches))
+    for cache in caches:
+        check(cache)
+    assert moves >= 6 and next(compared) > 50
+    assert all(cache.snapshots == 1 for cache in caches), [cache.describe() for cache in caches]
+    support.count("6 caches moved %d times from members that died, without a snapshot" % moves)
+
+
+THREE = [a_cache_moves_between_members, a_member_that_is_behind, without_a_leader_marks_say_so,
+         members_die_under_their_caches]
 
 
 def main():
     parser = support.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--only", help="one of the tests")
+    parser.add_argument("--only", action="append", help="one of the tests; may be given several times")
     options = support.parse(parser)
     directory = support.scratch("native")
 
     def chosen(tests):
-        return [t for t in tests if options.only in (None, t.__name__)]
+        return [t for t in tests if not options.only or t.__name__ in options.only]
 
     if chosen(ONE):
         member = Member(options.server, os.path.join(directory, "one"))
