@@ -240,8 +240,8 @@ void clients_on_end(clients_t *self, member_t *member, uint64_t call, grpc_code_
                     const char *text);
 /* The process is gone: its calls will never be answered. */
 void clients_member_gone(clients_t *self, const member_t *member);
-/* Some of those that have nothing to wait for ask this member now, since the nemesis thinks that it is a bad moment: they
- * write, or read what it has applied. */
+/* Some of those that have nothing to wait for ask this member now, since the nemesis thinks that it is a bad
+ * moment: they write, or read what it has applied. */
 void clients_rush(clients_t *self, member_t *member, bool to_write);
 void clients_stop(clients_t *self);       /* no new requests */
 bool clients_idle(const clients_t *self); /* nothing open but watches */

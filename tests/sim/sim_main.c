@@ -1,7 +1,7 @@
 /* usage: sim [--seeds N] [--first SEED] [--steps N] [--seconds N]   many seeds; counts at the end
  *        sim --seed SEED [--trace]                                  one, with its trace on demand
  *        --members N, --without-snapshots                           whatever the seed says
- *        sim --bug NAME --rule REGEX [--seeds N] …                  NAME is planted: one of the seeds must break the rule
+ *        sim --bug NAME --rule REGEX [--seeds N] …                  NAME is planted: a seed must break the rule
  *        … --all                                                    and how many do?
  * Each seed runs twice; unequal traces mean that something is not deterministic. */
 #include <inttypes.h>
@@ -110,7 +110,8 @@ static uint64_t run(const arguments_t *arguments, uint64_t seed, totals_t *total
     return hash;
 }
 
-/* What was done to members, disks and network; restarts are no fault, and how a crash leaves its disk is counted apart. */
+/* What was done to members, disks and network; restarts are no fault, and how a crash leaves its disk is
+ * counted apart. */
 static uint64_t faults(const totals_t *totals)
 {
     static const sim_count_t kinds[] = {COUNT_FRAMES_LOST,      COUNT_FRAMES_DUPLICATED,
