@@ -49,7 +49,11 @@ class World:
 
     def __exit__(self, kind, *_):
         self.observer.stop()
-        self.cluster.stop()
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            self.cluster.stop()
         for member in self.members.values():
             member.close()
         if kind is not None:
@@ -57,6 +61,13 @@ class World:
                 print("---- %s:\n%s" % (server.label, server.tail(8)), flush=True)
 
     # ---- who is there ----
+
+    def end(self):
+        """SIGTERM for all: who has lost memory or seen a race says so by its exit code."""
+        for server in self.members:
+            code, _ = server.terminate()
+            if code != 0:
+                support.fail("%s ended with %d after SIGTERM:\n%s" % (server.label, code, server.tail()))
 
     def welcome(self, server, joined=False):
         """The server is a member from now on, and got everything so far from the others if it joined."""
