@@ -308,6 +308,8 @@ typedef struct {
      * can. */
     bool (*is_ready)(void *arg);
     uint32_t health_ms; /* 0: 1000 */
+    uint32_t
+        drain_ms; /* the window when an operator makes it drain (quoralctl service drain); 0: 10000 */
     void (*on_state)(void *arg, quoral_service_t *service, quoral_service_state_t state);
     void *arg;
 } quoral_service_options_t;

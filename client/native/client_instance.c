@@ -93,6 +93,26 @@ int client_instance_read(slice_t value, client_instance_t *instance)
     return rc;
 }
 
+int client_instance_rewrite(buf_t *out, slice_t value, client_instance_state_t state)
+{
+    client_instance_t instance;
+    if (client_instance_read(value, &instance)) {
+        return 1;
+    }
+    client_instance_deinit(&instance);
+    json_t *root = json_loadb((const char *)value.data, value.len, JSON_REJECT_DUPLICATES, NULL);
+    char *text = json_object_set_new(root, "state", json_string(state_names[state])) == 0
+                     ? json_dumps(root, JSON_COMPACT)
+                     : NULL;
+    json_decref(root);
+    if (!text) {
+        return 1;
+    }
+    append_text(out, text);
+    free(text);
+    return 0;
+}
+
 void client_instance_deinit(client_instance_t *instance)
 {
     free(instance->address);

@@ -38,6 +38,10 @@ void client_instance_write(buf_t *out, const client_instance_t *instance);
 int client_instance_read(slice_t value, client_instance_t *instance)
     __attribute__((warn_unused_result));
 void client_instance_deinit(client_instance_t *instance);
+/* The same value with another state, everything else in it as it was; appended to `out`. 0, or 1: that is no
+ * instance. */
+int client_instance_rewrite(buf_t *out, slice_t value, client_instance_state_t state)
+    __attribute__((warn_unused_result));
 
 /* "/services/NAME/", or NAME's instance, or "/subscribers/NAME/" with `subscriber` appended; appended to `out`. */
 void client_instance_prefix(buf_t *out, const char *name);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "client/native/client_instance.h"
 #include "client/native/client_lease_calls.h"
 #include "messages/native_event.h"
 #include "messages/wire.h"
@@ -22,6 +23,7 @@ struct client_registration {
     phase_t phase;
     client_entry_want_t key_asked;
     client_call_t key_call;
+    uint64_t drain_us;
     uint64_t drain_until_us;
     uint64_t subscribers_us; /* when to look at them again */
     bool subscribers_asked;
@@ -33,6 +35,7 @@ client_registration_t *client_registration_new(const client_registration_cfg_t *
     client_registration_t *self = xcalloc(1, sizeof *self);
     self->key = bytes_new(cfg->key.data, cfg->key.len);
     self->subscribers = bytes_new(cfg->subscribers.data, cfg->subscribers.len);
+    self->drain_us = cfg->drain_us;
     client_entry_init(&self->entry, cfg->ttl_s);
     client_lease_calls_init(&self->lease_calls, &self->entry.lease);
     self->key_call.owner = self;
@@ -132,6 +135,19 @@ static int next_kv(slice_t *rest, native_kv_t *kv)
     return rc;
 }
 
+/* Somebody else has written, and left the key under our lease, that this instance is to drain. */
+static bool is_drain_order(const client_registration_t *self, const native_kv_t *kv)
+{
+    client_instance_t instance;
+    bool is_order = kv->lease != 0 && kv->lease == self->entry.put_lease &&
+                    client_instance_read(kv->value, &instance) == 0;
+    if (is_order) {
+        is_order = instance.state == CLIENT_INSTANCE_DRAINING;
+        client_instance_deinit(&instance);
+    }
+    return is_order;
+}
+
 static void on_key_done(client_call_t *call, uint64_t now_us)
 {
     client_registration_t *self = call->owner;
@@ -145,6 +161,9 @@ static void on_key_done(client_call_t *call, uint64_t now_us)
         native_kv_t kv = {0};
         slice_t rest = call->answer;
         int rc = next_kv(&rest, &kv);
+        if (rc == 0 && self->phase == SERVING && is_drain_order(self, &kv)) {
+            client_registration_drain(self, kv.value, self->drain_us, now_us);
+        }
         if (rc == 0 || rc == WIRE_END) {
             client_entry_looked(&self->entry, now_us, rc == 0, kv.lease, kv.value);
         } else {

@@ -30,6 +30,7 @@ typedef struct {
     slice_t
         subscribers; /* prefix of the keys with which subscribers announce themselves; empty: there are none. Copied */
     int64_t ttl_s;
+    uint64_t drain_us; /* the window when somebody else has written that it drains */
 } client_registration_cfg_t;
 
 client_registration_t *client_registration_new(const client_registration_cfg_t *cfg);

@@ -4,7 +4,14 @@
 #include "client/native/client_shell.h"
 #include "messages/xalloc.h"
 
-enum { US_PER_MS = 1000, TTL_S = 10, TTL_MAX_S = 9000000, HEALTH_MS = 1000, DESTROY_MS = 1000 };
+enum {
+    US_PER_MS = 1000,
+    TTL_S = 10,
+    TTL_MAX_S = 9000000,
+    HEALTH_MS = 1000,
+    DRAIN_MS = 10000,
+    DESTROY_MS = 1000
+};
 
 struct quoral_service {
     client_object_t object;
@@ -60,9 +67,11 @@ static client_registration_t *registration_of(const quoral_service_options_t *op
     buf_t subscribers = {0};
     client_instance_key(&key, options->name, instance);
     client_instance_subscriber_key(&subscribers, options->name, "");
-    client_registration_cfg_t cfg = {.key = buf_slice(&key),
-                                     .subscribers = buf_slice(&subscribers),
-                                     .ttl_s = options->ttl_s ? options->ttl_s : TTL_S};
+    client_registration_cfg_t cfg = {
+        .key = buf_slice(&key),
+        .subscribers = buf_slice(&subscribers),
+        .ttl_s = options->ttl_s ? options->ttl_s : TTL_S,
+        .drain_us = (uint64_t)(options->drain_ms ? options->drain_ms : DRAIN_MS) * US_PER_MS};
     client_registration_t *registration = client_registration_new(&cfg);
     buf_deinit(&key);
     buf_deinit(&subscribers);

@@ -196,8 +196,10 @@ static rig_t new_rig(void)
                                     .dial_timeout_us = 1000000,
                                     .waiting_max = 10,
                                     .waiting_bytes_max = 10000};
-    client_registration_cfg_t registration = {
-        .key = slice_str(KEY), .subscribers = slice_str("/subscribers/s/"), .ttl_s = TTL_S};
+    client_registration_cfg_t registration = {.key = slice_str(KEY),
+                                              .subscribers = slice_str("/subscribers/s/"),
+                                              .ttl_s = TTL_S,
+                                              .drain_us = 7000000};
     return (rig_t){.session = client_session_new(&session),
                    .registration = client_registration_new(&registration),
                    .now_us = 1000000,
@@ -309,6 +311,27 @@ static void who_was_never_registered_has_nothing_to_drain(void **state)
     end(&rig);
 }
 
+static void it_drains_when_an_operator_says_so(void **state)
+{
+    (void)state;
+    static const char order[] = "{\"address\":\"a\",\"state\":\"draining\"}";
+    rig_t rig = registered_rig();
+    snprintf(rig.value, sizeof rig.value, "%s", order);
+    rig.key_lease = 4711; /* of somebody else's lease: not said to this one */
+    run(&rig, TTL_S * 1000000);
+    assert_int_equal(client_registration_state(rig.registration), CLIENT_REGISTRATION_TAKEN);
+    rig.value[0] = '\0';
+    run(&rig, TTL_S * 1000000);
+    assert_string_equal(rig.value, "ready");
+    snprintf(rig.value, sizeof rig.value, "%s", order);
+    run(&rig, TTL_S * 1000000 / 3);
+    assert_int_equal(client_registration_state(rig.registration), CLIENT_REGISTRATION_DRAINING);
+    assert_string_equal(rig.value, order);
+    run(&rig, 7000000);
+    assert_int_equal(client_registration_state(rig.registration), CLIENT_REGISTRATION_LEFT);
+    end(&rig);
+}
+
 /* ---- instances ---- */
 
 static void instances_are_read_as_they_were_written(void **state)
@@ -368,6 +391,19 @@ static void what_is_no_instance_is_refused(void **state)
     }
 }
 
+static void another_state_leaves_the_rest_as_it_is(void **state)
+{
+    (void)state;
+    buf_t out = {0};
+    const char *value = "{\"later\":[1,{\"x\":null}],\"address\":\"a\"}";
+    assert_int_equal(client_instance_rewrite(&out, slice_str(value), CLIENT_INSTANCE_DRAINING), 0);
+    buf_byte(&out, '\0');
+    assert_string_equal((char *)out.data,
+                        "{\"later\":[1,{\"x\":null}],\"address\":\"a\",\"state\":\"draining\"}");
+    assert_int_equal(client_instance_rewrite(&out, slice_str("{}"), CLIENT_INSTANCE_DRAINING), 1);
+    buf_deinit(&out);
+}
+
 static void names_are_printable_and_without_slashes(void **state)
 {
     (void)state;
@@ -393,8 +429,10 @@ int main(void)
         cmocka_unit_test(without_known_subscribers_the_window_is_waited),
         cmocka_unit_test(nobody_waits_when_all_known_subscribers_have_seen_it),
         cmocka_unit_test(who_was_never_registered_has_nothing_to_drain),
+        cmocka_unit_test(it_drains_when_an_operator_says_so),
         cmocka_unit_test(instances_are_read_as_they_were_written),
         cmocka_unit_test(what_is_no_instance_is_refused),
+        cmocka_unit_test(another_state_leaves_the_rest_as_it_is),
         cmocka_unit_test(names_are_printable_and_without_slashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
