@@ -94,6 +94,7 @@ extern const command_t command_member;
 extern const command_t command_endpoint;
 extern const command_t command_move_leader;
 extern const command_t command_keygen;
+extern const command_t command_service;
 extern const command_t command_version;
 extern const command_t command_completion;
 extern const command_t command_options;

@@ -91,15 +91,13 @@ static const command_t command_help = {
 
 /* In etcdctl's order, which shows in suggestions. */
 static const command_t *const commands[] = {
-    &command_get,        &command_put,        &command_del,
-    &command_txn,        &command_compaction, &missing_alarm,
-    &missing_defrag,     &command_endpoint,   &command_move_leader,
-    &command_watch,      &command_version,    &command_lease,
-    &command_member,     &missing_snapshot,   &missing_make_mirror,
-    &missing_lock,       &missing_elect,      &missing_auth,
-    &missing_user,       &missing_role,       &missing_check,
-    &command_completion, &missing_downgrade,  &command_options,
-    &command_keygen,     &command_help,       NULL,
+    &command_get,         &command_put,        &command_del,         &command_txn,
+    &command_compaction,  &missing_alarm,      &missing_defrag,      &command_endpoint,
+    &command_move_leader, &command_watch,      &command_version,     &command_lease,
+    &command_member,      &missing_snapshot,   &missing_make_mirror, &missing_lock,
+    &missing_elect,       &missing_auth,       &missing_user,        &missing_role,
+    &missing_check,       &command_completion, &missing_downgrade,   &command_options,
+    &command_keygen,      &command_service,    &command_help,        NULL,
 };
 
 const command_t command_root = {

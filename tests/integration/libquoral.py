@@ -2,7 +2,7 @@
 """libquoral against a real cluster: caches under load while members are killed, stopped and started again and history is
 compacted every second; services that are registered, lost, drained; the example programs.
 
-    libquoral.py --server build/release/quorald --programs build/release [--part caches|services|examples] [--seconds 20]
+    libquoral.py --server build/release/quorald --programs build/release [--part caches|services|quoralctl|examples] [--seconds 20]
 """
 
 import json
@@ -18,7 +18,7 @@ import time
 import cluster
 import support
 
-PARTS = ("caches", "services", "examples")
+PARTS = ("caches", "services", "quoralctl", "examples")
 # Elections are meant to happen; a busy machine must not call for them all the time.
 TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
 WAIT_S = 30
@@ -230,6 +230,81 @@ def test_services(options, directory):
         worker.process.kill()
         discover.expect("^removed .* tcp://w:3", 25)
         equal(discover.end(), 0)
+    finally:
+        for program in programs:
+            program.process.kill()
+        members.stop()
+
+
+# ---- quoralctl service ----
+
+# Says what it gets, and needs a moment for its end.
+PROGRAM = "trap 'echo got TERM; sleep 0.2; exit 7' TERM; echo started; while :; do sleep 0.02; done"
+
+
+def test_quoralctl(options, directory):
+    members = NativeCluster(options.server, directory, size=1).start()
+    ctl = os.path.join(options.programs, "quoralctl")
+    endpoints = "--native-endpoints=" + members.native
+    healthy = os.path.join(directory, "healthy")
+    programs = []
+
+    def run(*arguments):
+        programs.append(Program(ctl, "service", *arguments))
+        return programs[-1]
+
+    def output(*arguments):
+        return subprocess.run([ctl, "service", *arguments, endpoints], stdout=subprocess.PIPE, timeout=WAIT_S,
+                              check=False).stdout.decode()
+
+    try:
+        equal(output("list"), "")
+        watch = run("watch", "web", "--announce", endpoints)
+        watch.expect("^fresh at")
+        one = run("run", endpoints, "--name=web", "--addr=tcp://w:1", "--instance=one", "--metadata=zone=a",
+                  "--health=test -e " + healthy, "--health-interval=100ms", "--drain=30s", "--", "sh", "-c", PROGRAM)
+        one.expect("^started$")
+        equal(output("list", "web"), "")  # not healthy yet
+        with open(healthy, "w", encoding="utf-8"):
+            pass
+        watch.expect("^added one tcp://w:1 ready weight=1 zone=a$")
+        equal(output("list"), "web\n")
+        os.remove(healthy)
+        watch.expect("^changed one tcp://w:1 unready")
+        with open(healthy, "w", encoding="utf-8"):
+            pass
+        watch.expect("^changed one tcp://w:1 ready")
+        equal(output("list", "web"), "one tcp://w:1 ready weight=1 zone=a\n")
+        # The subscriber announces itself: the thirty seconds are not waited.
+        one.signal(signal.SIGTERM)
+        watch.expect("^changed one tcp://w:1 draining")
+        watch.expect("^removed one")
+        one.expect("^got TERM$", 10)
+        equal(one.wait(10), 7)
+        # An operator drains it; the program is told after that.
+        two = run("run", endpoints, "--name=web", "--addr=tcp://w:2", "--instance=two", "--ttl=3", "--", "sh", "-c", PROGRAM)
+        watch.expect("^added two tcp://w:2 ready")
+        equal(output("drain", "web", "two"), "")
+        watch.expect("^changed two tcp://w:2 draining")
+        watch.expect("^removed two")
+        two.expect("^got TERM$", 10)
+        equal(two.wait(10), 7)
+        # A program that ends by itself leaves; what is alive comes back; register is the same without a program.
+        three = run("run", endpoints, "--name=web", "--addr=tcp://w:3", "--", "sh", "-c", "sleep 1; exit 3")
+        watch.expect("^added .* tcp://w:3 ready")
+        equal(three.wait(10), 3)
+        watch.expect("^removed .* tcp://w:3")
+        four = run("register", endpoints, "--name=web", "--addr=tcp://w:4", "--instance=four", "--ttl=3")
+        watch.expect("^added four")
+        equal(output("deregister", "web", "four"), "")
+        watch.expect("^removed four")
+        watch.expect("^added four", 10)
+        four.signal(signal.SIGINT)
+        watch.expect("^changed four tcp://w:4 draining")
+        equal(four.wait(15), 0)
+        watch.signal(signal.SIGINT)
+        equal(watch.wait(), 0)
+        equal(keys(members, "/services/") | keys(members, "/subscribers/"), {})
     finally:
         for program in programs:
             program.process.kill()
