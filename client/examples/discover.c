@@ -24,6 +24,12 @@ static void on_stale(void *arg, quoral_discovery_t *discovery, bool stale)
            quoral_discovery_revision(discovery));
 }
 
+static void on_log(void *arg, const char *line)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", line);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -32,8 +38,8 @@ int main(int argc, char **argv)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     char *error = NULL;
-    quoral_client_t *client =
-        quoral_client_new(&(quoral_client_options_t){.endpoints = argv[1]}, &error);
+    quoral_client_t *client = quoral_client_new(
+        &(quoral_client_options_t){.endpoints = argv[1], .on_log = on_log}, &error);
     if (!client) {
         fprintf(stderr, "%s\n", error);
         free(error);

@@ -15,6 +15,12 @@ static void on_state(void *arg, quoral_service_t *service, quoral_service_state_
     printf("%s %s\n", quoral_service_instance(service), names[state]);
 }
 
+static void on_log(void *arg, const char *line)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", line);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
@@ -29,8 +35,8 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &end, NULL); /* before the client's thread begins, which inherits it */
 
     char *error = NULL;
-    quoral_client_t *client =
-        quoral_client_new(&(quoral_client_options_t){.endpoints = argv[1]}, &error);
+    quoral_client_t *client = quoral_client_new(
+        &(quoral_client_options_t){.endpoints = argv[1], .on_log = on_log}, &error);
     if (!client) {
         fprintf(stderr, "%s\n", error);
         free(error);
