@@ -14,6 +14,8 @@ struct client_call {
     /* It changes nothing on the server: said again when an answer got lost or a member cannot serve it. */
     bool is_repeatable;
     uint64_t deadline_us; /* UINT64_MAX: none */
+    bool
+        moves_deadline; /* the owner may put it off while messages come, so the server is not told of it */
     /* Each message before the end; borrowed. NULL: they are ignored. Never of a repeatable call. */
     void (*on_message)(client_call_t *self, slice_t body, uint64_t now_us);
     /* Once, last: `code`, `text`, `answer`, `may_have_happened` are set. The owner may free the call, and may give the

@@ -6,8 +6,8 @@
 #include "client/native/client_pages.h"
 #include "messages/xalloc.h"
 
-/* A member that has not answered by then is not going to; a link that is lost ends the call anyway. */
-#define QUESTION_US 30000000u
+/* Between two pages. A member that is silent for longer is asked again, and soon another one. */
+#define QUESTION_US 5000000u
 
 struct client_feed {
     client_cache_t *cache;
@@ -113,8 +113,8 @@ static void on_event(void *owner, native_position_t position, const native_chang
 
 static void on_message(client_call_t *call, slice_t body, uint64_t now_us)
 {
-    (void)now_us;
     client_feed_t *self = call->owner;
+    call->deadline_us = now_us + QUESTION_US;
     static const client_pages_sink_t sink = {.on_kv = on_kv, .on_event = on_event};
     client_pages_read(&self->pages, body, &sink, self);
 }
@@ -167,6 +167,7 @@ void client_feed_step(client_feed_t *self, client_session_t *session, uint64_t n
     }
     call->is_repeatable = want.kind == CLIENT_CACHE_WANTS_REVISION;
     call->deadline_us = now_us + QUESTION_US;
+    call->moves_deadline = !call->is_repeatable;
     call->on_message = call->is_repeatable ? NULL : on_message;
     call->on_done = on_done;
     client_session_call(session, call, now_us);

@@ -498,7 +498,7 @@ static client_call_t *next_call(const client_session_t *self, uint64_t now_us)
 
 static uint32_t timeout_ms(const client_call_t *call, uint64_t now_us)
 {
-    if (call->deadline_us == UINT64_MAX) {
+    if (call->deadline_us == UINT64_MAX || call->moves_deadline) {
         return 0;
     }
     uint64_t left_ms = call->deadline_us > now_us ? (call->deadline_us - now_us + 999) / 1000 : 1;

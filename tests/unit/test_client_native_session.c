@@ -264,6 +264,27 @@ static void a_deadline_says_whether_it_may_have_happened(void **state)
     end(&rig);
 }
 
+static void a_deadline_that_moves_is_not_told_and_may_be_put_off(void **state)
+{
+    (void)state;
+    rig_t rig = new_rig(1);
+    bring_up(&rig);
+    probe_t *probe = new_probe("a", false, rig.now_us + 500000);
+    probe->call.moves_deadline = true;
+    client_session_call(rig.client, &probe->call, rig.now_us);
+    expect(&rig, NATIVE_CALL);
+    assert_int_equal(rig.got.header.argument, 0);
+    probe->call.deadline_us += 400000;
+    rig.now_us += 500000;
+    client_session_step(rig.client, rig.now_us);
+    assert_int_equal(probe->done, 0);
+    rig.now_us += 400000;
+    client_session_step(rig.client, rig.now_us);
+    assert_int_equal(probe->call.code, GRPC_DEADLINE_EXCEEDED);
+    end(&rig);
+    free_probe(&probe);
+}
+
 static void what_is_received_is_acknowledged(void **state)
 {
     (void)state;
@@ -624,6 +645,7 @@ int main(void)
         cmocka_unit_test(calls_are_answered_in_any_order),
         cmocka_unit_test(a_lost_link_repeats_reads_and_owns_up_to_writes),
         cmocka_unit_test(a_deadline_says_whether_it_may_have_happened),
+        cmocka_unit_test(a_deadline_that_moves_is_not_told_and_may_be_put_off),
         cmocka_unit_test(what_is_received_is_acknowledged),
         cmocka_unit_test(a_server_that_sent_more_than_arrived_is_left),
         cmocka_unit_test(heartbeats_go_both_ways),
