@@ -216,6 +216,10 @@ class Tool:
         missing = lines and out.count(b"\n") < lines
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
+            try:  # first the signal, then the end of the input: both at once is a race that either may win
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
         process.stdin.close()
         err = process.stderr.read().decode("utf-8", "replace")
         code = process.wait(10)
