@@ -13,6 +13,7 @@
 #include "actors/core/prng.h"
 #include "client/native/client_cache.h"
 #include "messages/xalloc.h"
+#include "tests/support/scale.h"
 
 enum {
     KEYS = 24, /* the first half below the prefix "a/" */
@@ -21,7 +22,7 @@ enum {
     EPOCHS_MAX = 16,
     MEMBERS = 3,
     CHANNEL_MAX = 4096,
-    SEEDS = 400,
+    SEEDS = SCALED(400),
     STEPS = 2500,
     INTERVAL_US = 1000000,
 };

@@ -13,6 +13,7 @@
 
 #include "messages/xalloc.h"
 #include "native.pb-c.h"
+#include "tests/support/scale.h"
 
 enum { HEARTBEAT_MS = 1000, DIAL_US = 500000, CALLS_MAX = 8 };
 
@@ -473,7 +474,7 @@ static void nonsense_is_no_member(void **state)
 
 /* ---- everything at once ---- */
 
-enum { SEEDS = 300, STEPS = 3000, NUMBERS = 4096 };
+enum { SEEDS = SCALED(300), STEPS = 3000, NUMBERS = 4096 };
 
 typedef struct {
     rig_t rig;
