@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "messages/big_endian.h"
 #include "messages/wire.h"
 
 enum { ESCAPE = 0x00, ESCAPED_ZERO = 0xff, TERMINATOR = 0x01, MARK_TERMINATOR = 0x02 };
@@ -139,11 +140,7 @@ int native_subscription_interval(slice_t subscription, buf_t *key, buf_t *range_
 
 static void put_number(buf_t *out, uint64_t value, size_t bytes)
 {
-    uint8_t *at = buf_reserve(out, bytes);
-    for (size_t i = bytes; i > 0; i--) {
-        at[i - 1] = (uint8_t)value;
-        value >>= 8;
-    }
+    write_be(buf_reserve(out, bytes), value, bytes);
     buf_advance(out, bytes);
 }
 
@@ -151,10 +148,7 @@ static void put_number(buf_t *out, uint64_t value, size_t bytes)
 static uint64_t take_number(slice_t *rest, size_t bytes)
 {
     assert(rest->len >= bytes);
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        value = value << 8 | rest->data[i];
-    }
+    uint64_t value = read_be(rest->data, bytes);
     *rest = slice(rest->data + bytes, rest->len - bytes);
     return value;
 }

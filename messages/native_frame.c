@@ -7,6 +7,8 @@
 
 #include <assert.h>
 
+#include "messages/big_endian.h"
+
 enum {
     AT_VERSION = 2,
     AT_COMMAND = 3,
@@ -63,23 +65,6 @@ const char *native_error_text(native_error_t error)
     return "unknown error";
 }
 
-static void write_number(uint8_t *out, uint64_t value, size_t size)
-{
-    for (size_t i = size; i > 0; i--) {
-        out[i - 1] = (uint8_t)value;
-        value >>= 8;
-    }
-}
-
-static uint64_t read_number(const uint8_t *in, size_t size)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < size; i++) {
-        value = value << 8 | in[i];
-    }
-    return value;
-}
-
 void native_header_write(uint8_t out[NATIVE_HEADER_BYTES], const native_header_t *header)
 {
     assert(header->flags <= UINT8_MAX);
@@ -89,9 +74,9 @@ void native_header_write(uint8_t out[NATIVE_HEADER_BYTES], const native_header_t
     out[AT_VERSION] = NATIVE_VERSION;
     out[AT_COMMAND] = (uint8_t)header->command;
     out[AT_FLAGS] = (uint8_t)header->flags;
-    write_number(out + AT_CALL, header->call, 8);
-    write_number(out + AT_ARGUMENT, header->argument, 4);
-    write_number(out + AT_OCTETS, header->octets, 8);
+    write_be(out + AT_CALL, header->call, 8);
+    write_be(out + AT_ARGUMENT, header->argument, 4);
+    write_be(out + AT_OCTETS, header->octets, 8);
 }
 
 static native_error_t read_header(slice_t frame, native_header_t *header, bool *is_reserved_zero)
@@ -105,10 +90,10 @@ static native_error_t read_header(slice_t frame, native_header_t *header, bool *
     }
     *header = (native_header_t){.command = (native_command_t)in[AT_COMMAND],
                                 .flags = in[AT_FLAGS],
-                                .call = read_number(in + AT_CALL, 8),
-                                .argument = (uint32_t)read_number(in + AT_ARGUMENT, 4),
-                                .octets = read_number(in + AT_OCTETS, 8)};
-    *is_reserved_zero = read_number(in + AT_RESERVED, AT_CALL - AT_RESERVED) == 0;
+                                .call = read_be(in + AT_CALL, 8),
+                                .argument = (uint32_t)read_be(in + AT_ARGUMENT, 4),
+                                .octets = read_be(in + AT_OCTETS, 8)};
+    *is_reserved_zero = read_be(in + AT_RESERVED, AT_CALL - AT_RESERVED) == 0;
     return NATIVE_OK;
 }
 

@@ -5,25 +5,10 @@
 
 #include <assert.h>
 
+#include "messages/big_endian.h"
+
 enum { ESCAPE = 0x00, ESCAPED_ZERO = 0xff, TERMINATOR = 0x01, BEHIND_TERMINATOR = 0x02 };
 enum { POSITION_BYTES = 12, LOG_KEY_BYTES = 1 + POSITION_BYTES, LEASE_KEY_BYTES = 9 };
-
-static void write_be(uint8_t *out, uint64_t value, size_t bytes)
-{
-    for (size_t i = bytes; i > 0; i--) {
-        out[i - 1] = (uint8_t)value;
-        value >>= 8;
-    }
-}
-
-static uint64_t read_be(const uint8_t *data, size_t bytes)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        value = value << 8 | data[i];
-    }
-    return value;
-}
 
 static void prefixed(buf_t *out, uint8_t column, slice_t rest)
 {
