@@ -71,7 +71,6 @@ int main(int argc, char **argv)
     result = need(quoral_put(client, quoral_str("basics/here"), quoral_str("now"), &with_lease),
                   "put with a lease");
     quoral_result_destroy(&result);
-    quoral_lease_destroy(&lease);
 
     result = need(quoral_delete(client, quoral_str("basics/"),
                                 &(quoral_delete_options_t){.prefix = true, .previous = true}),
@@ -79,6 +78,8 @@ int main(int argc, char **argv)
     printf("    %" PRId64 " keys:\n", quoral_result_count(result));
     print_kvs(result);
     quoral_result_destroy(&result);
+    /* Revoked in the background: with its key still there, it would delete that by itself. */
+    quoral_lease_destroy(&lease);
     quoral_client_destroy(&client);
     return 0;
 }
