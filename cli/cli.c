@@ -7,6 +7,7 @@
 
 #include "cli/environment.h"
 #include "cli/go_format.h"
+#include "cli/native.h"
 #include "messages/errors.h"
 #include "messages/xalloc.h"
 
@@ -132,7 +133,8 @@ static void print_settings(cli_t *self)
 
 int cli_configure(cli_t *self)
 {
-    char *error = environment_apply(&self->flags, cli_global_flags, self->env,
+    static const flag_def_t *const tables[] = {cli_global_flags, cli_native_flags, NULL};
+    char *error = environment_apply(&self->flags, tables, self->env,
                                     strcmp(self->command, "watch") == 0, self->err);
     if (error != NULL) {
         int code = cli_fail(self, EXIT_ERROR, "%s", error);

@@ -7,42 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/native.h"
 #include "client/native/client_instance.h"
 #include "messages/xalloc.h"
 
 enum { DRAIN_ATTEMPTS = 5 };
-
-static const flag_def_t service_flags[] = {
-    {"native-endpoints", 0, FLAG_STRING, "127.0.0.1:2381",
-     "request sockets of members (--listen-native-urls), separated by commas"},
-    {0},
-};
-
-static void on_log(void *arg, const char *line)
-{
-    cli_t *cli = arg;
-    fprintf(cli->err, "%s\n", line);
-}
-
-quoral_client_t *service_connect(cli_t *cli, int *code_p)
-{
-    *code_p = cli_configure(cli);
-    if (*code_p != EXIT_DONE) {
-        return NULL;
-    }
-    int64_t timeout_ms = cli_command_timeout_ms(cli);
-    quoral_client_options_t options = {.endpoints = flags_string(&cli->flags, "native-endpoints"),
-                                       .timeout_ms = timeout_ms > 0 ? (uint32_t)timeout_ms : 0,
-                                       .on_log = flags_bool(&cli->flags, "debug") ? on_log : NULL,
-                                       .log_arg = cli};
-    char *error = NULL;
-    quoral_client_t *client = quoral_client_new(&options, &error);
-    if (!client) {
-        *code_p = cli_fail(cli, EXIT_BAD_ARGS, "--native-endpoints: %s", error);
-        free(error);
-    }
-    return client;
-}
 
 int service_check_name(cli_t *cli, const char *what, const char *name)
 {
@@ -83,10 +52,19 @@ static void print_instance(cli_t *cli, const char *event, const quoral_instance_
 
 static int list_instances(cli_t *cli, quoral_client_t *client, const char *name)
 {
+    /* A call says why there is no answer, which a discovery does not. */
+    quoral_result_t *first =
+        quoral_get(client, quoral_str("/services/"),
+                   &(quoral_get_options_t){.prefix = true, .count_only = true});
+    if (!quoral_result_is_ok(first)) {
+        return fail_with(cli, first);
+    }
+    int64_t revision = quoral_result_revision(first);
+    quoral_result_destroy(&first);
     quoral_discovery_t *discovery = quoral_discovery_new(client, name, NULL);
     int64_t timeout_ms = cli_command_timeout_ms(cli);
     int code = EXIT_DONE;
-    if (!quoral_discovery_wait(discovery, 1, timeout_ms > 0 ? (uint32_t)timeout_ms : 0)) {
+    if (!quoral_discovery_wait(discovery, revision, timeout_ms > 0 ? (uint32_t)timeout_ms : 0)) {
         code = cli_fail(cli, EXIT_BAD_CONNECTION, "no member answered in time");
     } else {
         quoral_instances_t *all = quoral_discovery_instances(discovery);
@@ -129,7 +107,7 @@ static int run_list(cli_t *cli, const strings_t *args)
                         "service list command needs at most 1 argument: the service");
     }
     int code = args->n == 1 ? service_check_name(cli, "service", args->items[0]) : EXIT_DONE;
-    quoral_client_t *client = code == EXIT_DONE ? service_connect(cli, &code) : NULL;
+    quoral_client_t *client = code == EXIT_DONE ? native_connect(cli, NATIVE_QUIET, &code) : NULL;
     if (client) {
         code =
             args->n == 1 ? list_instances(cli, client, args->items[0]) : list_services(cli, client);
@@ -167,7 +145,7 @@ static int run_watch(cli_t *cli, const strings_t *args)
     sigaddset(&ends, SIGTERM);
     sigprocmask(SIG_BLOCK, &ends, NULL); /* before there is a thread */
     int code = service_check_name(cli, "service", args->items[0]);
-    quoral_client_t *client = code == EXIT_DONE ? service_connect(cli, &code) : NULL;
+    quoral_client_t *client = code == EXIT_DONE ? native_connect(cli, NATIVE_TELLS, &code) : NULL;
     if (client) {
         quoral_discovery_options_t options = {.on_event = on_event,
                                               .on_stale = on_stale,
@@ -251,7 +229,7 @@ static bool change(cli_t *cli, quoral_client_t *client, const char *key, bool dr
 static int change_instance(cli_t *cli, const strings_t *args, bool drains)
 {
     int code = check_two(cli, args);
-    quoral_client_t *client = code == EXIT_DONE ? service_connect(cli, &code) : NULL;
+    quoral_client_t *client = code == EXIT_DONE ? native_connect(cli, NATIVE_QUIET, &code) : NULL;
     if (client) {
         char *key = xasprintf("/services/%s/%s", args->items[0], args->items[1]);
         int attempts = 0;
@@ -339,6 +317,6 @@ const command_t command_service = {
     .name = "service",
     .summary = "Services: who works for them, and how they come and go",
     .group = GROUP_UTILITY,
-    .shared_flags = service_flags,
+    .shared_flags = cli_native_flags,
     .children = service_commands,
 };

@@ -70,18 +70,29 @@ static char *apply_variable(flag_t *flag, bool on_command_line, const char *name
     return error;
 }
 
-static bool is_known(const char *variable, size_t size, const flag_def_t *defs,
-                     bool watch_variables)
+static bool is_of_flag(const char *variable, size_t size, const char *prefix,
+                       const flag_def_t *const *tables)
 {
-    static const char *const others[] = {"API", "WATCH_KEY", "WATCH_RANGE_END"};
-    for (size_t p = 0; p < PREFIXES_N; p++) {
-        for (size_t i = 0; defs[i].name != NULL; i++) {
-            char *name = environment_name(prefixes[p], defs[i].name);
+    for (; *tables != NULL; tables++) {
+        for (const flag_def_t *def = *tables; def->name != NULL; def++) {
+            char *name = environment_name(prefix, def->name);
             bool same = strlen(name) == size && memcmp(name, variable, size) == 0;
             free(name);
             if (same) {
                 return true;
             }
+        }
+    }
+    return false;
+}
+
+static bool is_known(const char *variable, size_t size, const flag_def_t *const *tables,
+                     bool watch_variables)
+{
+    static const char *const others[] = {"API", "WATCH_KEY", "WATCH_RANGE_END"};
+    for (size_t p = 0; p < PREFIXES_N; p++) {
+        if (is_of_flag(variable, size, prefixes[p], tables)) {
+            return true;
         }
         /* ETCDCTL_API=3 was needed once and is still set in many places. */
         for (size_t i = 0; i < (watch_variables ? 3 : 1); i++) {
@@ -95,29 +106,39 @@ static bool is_known(const char *variable, size_t size, const flag_def_t *defs,
     return false;
 }
 
-static void warn_unknown(const flag_def_t *defs, char *const *env, bool watch_variables, FILE *err)
+static void warn_unknown(const flag_def_t *const *tables, char *const *env, bool watch_variables,
+                         FILE *err)
 {
     for (; *env != NULL; env++) {
         for (size_t p = 0; p < PREFIXES_N; p++) {
             if (strncmp(*env, prefixes[p], strlen(prefixes[p])) == 0 &&
-                !is_known(*env, strcspn(*env, "="), defs, watch_variables)) {
+                !is_known(*env, strcspn(*env, "="), tables, watch_variables)) {
                 fprintf(err, "Warning: unrecognized environment variable %s\n", *env);
             }
         }
     }
 }
 
-char *environment_apply(flags_t *flags, const flag_def_t *defs, char *const *env,
+static char *apply_flag(flag_t *flag, char *const *env)
+{
+    bool on_command_line = flag->changed;
+    char *error = NULL;
+    for (size_t p = 0; p < PREFIXES_N && error == NULL; p++) {
+        char *name = environment_name(prefixes[p], flag->def->name);
+        const char *value = lookup(env, name);
+        error = value != NULL ? apply_variable(flag, on_command_line, name, value) : NULL;
+        free(name);
+    }
+    return error;
+}
+
+char *environment_apply(flags_t *flags, const flag_def_t *const *tables, char *const *env,
                         bool watch_variables, FILE *err)
 {
-    for (size_t i = 0; defs[i].name != NULL; i++) {
-        flag_t *flag = flags_find(flags, defs[i].name, strlen(defs[i].name));
-        bool on_command_line = flag->changed;
-        for (size_t p = 0; p < PREFIXES_N; p++) {
-            char *name = environment_name(prefixes[p], defs[i].name);
-            const char *value = lookup(env, name);
-            char *error = value != NULL ? apply_variable(flag, on_command_line, name, value) : NULL;
-            free(name);
+    for (size_t t = 0; tables[t] != NULL; t++) {
+        for (const flag_def_t *def = tables[t]; def->name != NULL; def++) {
+            flag_t *flag = flags_find(flags, def->name, strlen(def->name));
+            char *error = flag != NULL ? apply_flag(flag, env) : NULL;
             if (error != NULL) {
                 return error;
             }
@@ -127,6 +148,6 @@ char *environment_apply(flags_t *flags, const flag_def_t *defs, char *const *env
     if (api != NULL && api[0] != 0 && strcmp(api, "3") != 0) {
         return xasprintf("ETCDCTL_API=%s: only version 3 of the API is supported", api);
     }
-    warn_unknown(defs, env, watch_variables, err);
+    warn_unknown(tables, env, watch_variables, err);
     return NULL;
 }

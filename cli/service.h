@@ -4,9 +4,6 @@
 #include "cli/cli.h"
 #include "client/quoral.h"
 
-/* A client of --native-endpoints, whose log goes to stderr with --debug. NULL: *code_p is the exit code, the error is
- * printed. */
-quoral_client_t *service_connect(cli_t *cli, int *code_p);
 /* Checks names of services and instances. 0 or an exit code. */
 int service_check_name(cli_t *cli, const char *what, const char *name)
     __attribute__((warn_unused_result));

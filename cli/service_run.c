@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/native.h"
 #include "cli/service.h"
 
 enum { MS_PER_S = 1000, NS_PER_MS = 1000000, SIGNALLED = 128, NOT_FOUND = 127 };
@@ -172,7 +173,9 @@ static int make_service(runner_t *self)
                                         .ttl_s = ttl_s,
                                         .is_ready = is_ready,
                                         .health_ms = 100,
-                                        .drain_ms = (uint32_t)self->drain_ms,
+                                        /* 0 would be the library's default */
+                                        .drain_ms =
+                                            self->drain_ms > 0 ? (uint32_t)self->drain_ms : 1,
                                         .on_state = on_state,
                                         .arg = self};
     self->service = quoral_service_new(self->client, &options);
@@ -288,7 +291,7 @@ int service_run(cli_t *cli, const strings_t *args)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, &self.old_mask); /* before there is a thread */
-    self.client = service_connect(cli, &code);
+    self.client = native_connect(cli, NATIVE_TELLS, &code);
     if (self.client) {
         code = run_all(&self, args, &signals);
     }

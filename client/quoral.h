@@ -96,7 +96,7 @@ typedef struct {
     const char *server_key;
     const char *public_key;
     const char *secret_key;
-    /* What happens to connections, one line each; for people. NULL: nobody hears of it. */
+    /* What happens to connections, and why there is none, one line each; for people. NULL: nobody hears of it. */
     void (*on_log)(void *arg, const char *line);
     void *log_arg;
 } quoral_client_options_t;

@@ -52,6 +52,8 @@ struct quoral_client {
     client_list_t services;
     client_list_t discoveries;
     bool was_connected;
+    char told[256];   /* why it is not connected, as on_log has it; "": nothing yet */
+    uint64_t tell_us; /* when another reason may be told */
 };
 
 uint64_t client_now_us(void);

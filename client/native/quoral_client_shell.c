@@ -20,7 +20,8 @@ enum {
     KEY_CHARACTERS = 40,
     WAITING_MAX = 10000, /* calls before they are sent: each has a thread that waits for it */
     WAITING_BYTES_MAX = 64 << 20,
-    TURN_MAX_US = 1000000, /* nothing is that urgent; a bound in case a deadline is wrong */
+    TELL_AGAIN_US = 5000000, /* between two reasons why there is no connection */
+    TURN_MAX_US = 1000000,   /* nothing is that urgent; a bound in case a deadline is wrong */
 };
 
 uint64_t client_now_us(void)
@@ -98,14 +99,25 @@ void client_object_retire(client_object_t *object)
 
 /* ---- the thread ---- */
 
-static void tell_connection(quoral_client_t *self)
+/* Whether there is a connection, and while there is none, a new reason for that; but not each time: the endpoints may
+ * have reasons of their own, and take turns. */
+static bool is_news(const quoral_client_t *self, bool is_connected, uint64_t now_us)
+{
+    const char *reason = client_session_reason(self->session);
+    bool is_new_reason = !is_connected && reason[0] && strcmp(reason, self->told) != 0;
+    return is_connected != self->was_connected || (is_new_reason && now_us >= self->tell_us);
+}
+
+static void tell_connection(quoral_client_t *self, uint64_t now_us)
 {
     const client_member_t *member = client_session_member(self->session);
     bool is_connected = member != NULL;
-    if (is_connected == self->was_connected) {
+    if (!is_news(self, is_connected, now_us)) {
         return;
     }
     self->was_connected = is_connected;
+    snprintf(self->told, sizeof self->told, "%s", client_session_reason(self->session));
+    self->tell_us = is_connected ? 0 : now_us + TELL_AGAIN_US;
     pthread_cond_broadcast(&self->changed);
     if (self->on_log) {
         char line[512];
@@ -128,7 +140,7 @@ static uint64_t turn(quoral_client_t *self, uint64_t now_us)
 {
     uint64_t deadline_us = now_us + TURN_MAX_US;
     client_session_step(self->session, now_us);
-    tell_connection(self);
+    tell_connection(self, now_us);
     client_link_t link = client_session_link(self->session);
     client_feeds_step(&self->feeds, self->session, self->endpoints[link.endpoint], now_us);
     client_caches_turn(self, now_us, &deadline_us);
@@ -196,7 +208,14 @@ static char *check_keys(const quoral_client_options_t *options)
     if (given != 0 && given != 3) {
         return xstrdup("CURVE needs server_key, public_key and secret_key");
     }
-    return given && !zmq_has("curve") ? xstrdup("this libzmq has no CURVE") : NULL;
+    if (given && !zmq_has("curve")) {
+        return xstrdup("this libzmq has no CURVE");
+    }
+    /* With another public key nobody would get through, and nobody would know why. */
+    char derived[KEY_CHARACTERS + 1] = "";
+    bool is_pair = !given || (zmq_curve_public(derived, options->secret_key) == 0 &&
+                              strcmp(derived, options->public_key) == 0);
+    return is_pair ? NULL : xstrdup("the CURVE public key does not belong to the secret key");
 }
 
 static void free_client(quoral_client_t *self)

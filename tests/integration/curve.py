@@ -24,6 +24,7 @@ import support
 import native_client
 from cluster import Cluster
 from cluster_start import change
+from libquoral import Program
 
 try:
     import zmq
@@ -637,6 +638,99 @@ def part_libquoral(options, directory):
     return "libquoral"
 
 
+# ---- quoralctl service ----
+
+class ServiceCtl:
+    """`quoralctl service` as the holder of a key, by flags or by the environment."""
+
+    def __init__(self, options, side):
+        self.ctl, self.side = options.ctl, side
+        self.programs = []
+
+    def paths(self, name, server="server"):
+        own = self.side.keys.own
+        return {"endpoints": "tcp://127.0.0.1:%d" % self.side.request_port,
+                "curve-secret-key": os.path.join(own, name + "_secret"), "curve-server-key": os.path.join(own, server)}
+
+    def command(self, arguments, paths):
+        return [self.ctl, "service", arguments[0]] + ["--native-%s=%s" % p for p in paths.items()] + list(arguments[1:])
+
+    def output(self, paths, *arguments, code=0, error="", **environment):
+        """What it prints; fails unless it ends with that code and says that."""
+        done = subprocess.run(self.command(arguments, paths), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=dict(os.environ, **environment), check=False, timeout=60)
+        if done.returncode != code or error not in done.stderr or (not error and done.stderr):
+            support.fail("service %s ended with %d and said: %s" % (" ".join(arguments), done.returncode, done.stderr))
+        return done.stdout
+
+    def start(self, paths, *arguments):
+        """One that goes on; its output and what it says of errors come together."""
+        command = ["sh", "-c", 'exec "$@" 2>&1', "sh"] + self.command(arguments, paths)
+        self.programs.append(Program(*command))
+        return self.programs[-1]
+
+
+def wrong_key_files(side, ctl):
+    """What is wrong with a file is said at once, whatever the command."""
+    own = side.keys.own
+    with open(os.path.join(own, "alice_secret"), encoding="ascii") as f:
+        mixed = f.read().replace(side.keys.public("alice").decode(), side.keys.public("bob").decode())
+    with open(os.path.join(own, "mixed_secret"), "w", encoding="ascii") as f:
+        f.write(mixed)
+    os.chmod(os.path.join(own, "mixed_secret"), 0o600)
+    alice = ctl.paths("alice")
+    cases = [
+        (dict(alice, **{"curve-secret-key": os.path.join(own, "alice")}), "it holds no secret key"),
+        (dict(alice, **{"curve-server-key": os.path.join(own, "server_secret")}),
+         "it holds a secret key, which does not belong here"),
+        (dict(alice, **{"curve-server-key": "/nowhere"}), "--native-curve-server-key: /nowhere: No such file"),
+        (ctl.paths("mixed"), "the CURVE public key does not belong to the secret key"),
+    ]
+    for paths, text in cases:
+        for arguments in (["list"], ["watch", "web"], ["drain", "web", "one"], ["deregister", "web", "one"],
+                          ["register", "--name=web", "--addr=a"], ["run", "--name=web", "--addr=a", "--", "true"]):
+            ctl.output(paths, *arguments, code=128, error=text)
+    os.chmod(os.path.join(own, "bob_secret"), 0o644)
+    ctl.output(ctl.paths("bob"), "list", error="Warning: others than its owner may read or write")
+    os.chmod(os.path.join(own, "bob_secret"), 0o600)
+
+
+def part_quoralctl(options, directory):
+    """Every command of `quoralctl service` under CURVE; who is refused is told why, also by what goes on for ever."""
+    side = NativeSide(options, directory)
+    ctl = ServiceCtl(options, side)
+    alice, carol = ctl.paths("alice"), ctl.paths("carol")
+    side.keys.make("carol", allow=False)
+    plain = {"endpoints": alice["endpoints"]}
+    wrong_key_files(side, ctl)
+    refused = "the server refuses this client's key"
+    for arguments in (["list"], ["list", "web"], ["drain", "web", "one"], ["deregister", "web", "one"]):
+        ctl.output(carol, "--command-timeout=1s", *arguments, code=1, error=refused)
+    ctl.output(plain, "--command-timeout=1s", "list", code=1, error="no agreement on security")
+    ctl.output(ctl.paths("alice", server="bob"), "--command-timeout=1s", "list", code=1, error="no agreement on security")
+    watch = ctl.start(alice, "watch", "web")
+    watch.expect("^fresh at")
+    late = ctl.start(carol, "register", "--name=web", "--addr=tcp://w:2", "--instance=late")
+    late.expect("^not connected: .*" + refused)
+    one = ctl.start(alice, "run", "--name=web", "--addr=tcp://w:1", "--instance=one", "--drain=0s", "--ttl=3",
+                    "--", "sleep", "60")
+    watch.expect("^added one")
+    side.keys.allow("carol")
+    watch.expect("^added late")
+    variables = {"QUORALCTL_NATIVE_" + name.upper().replace("-", "_"): path for name, path in alice.items()}
+    if ctl.output({}, "list", "web", **variables).split()[0] != "late":
+        support.fail("the environment does not count")
+    ctl.output(alice, "deregister", "web", "late")
+    watch.expect("^removed late")
+    ctl.output(alice, "drain", "web", "one")
+    watch.expect("^removed one")
+    one.wait()
+    for program in ctl.programs:
+        program.process.kill()
+    side.server.stop()
+    return "quoralctl service"
+
+
 def part_files(options, directory):
     """What is no certificate is named once, skipped, and harms nobody. Without the directory the keys stay."""
     cluster, keys = curve_cluster(options, directory)
@@ -729,7 +823,8 @@ def part_start(options, directory):
 
 
 PARTS = {"start": part_start, "cluster": part_cluster, "strangers": part_strangers, "live": part_live,
-         "files": part_files, "native": part_native, "libquoral": part_libquoral}
+         "files": part_files, "native": part_native, "libquoral": part_libquoral,
+         "quoralctl": part_quoralctl}
 
 
 def main():

@@ -20,6 +20,12 @@ static const flag_def_t defs[] = {
     {0},
 };
 
+/* Of other commands. */
+static const flag_def_t other_defs[] = {
+    {"native-endpoints", 0, FLAG_STRING, "", ""},
+    {0},
+};
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 /* Words separated by spaces; what flags_parse makes of them. */
@@ -130,7 +136,8 @@ static char *apply(const char *line, char *const *env, flags_t *flags, char **wa
     assert_int_equal(parse(line, flags, &args, &error), 0);
     strings_deinit(&args);
     FILE *err = open_memstream(warnings_p, &size);
-    error = environment_apply(flags, defs, env, false, err);
+    const flag_def_t *const tables[] = {defs, other_defs, NULL};
+    error = environment_apply(flags, tables, env, false, err);
     fclose(err);
     return error;
 }
@@ -143,7 +150,8 @@ static void the_environment_sets_flags(void **state)
     char api[] = "ETCDCTL_API=3";
     char empty[] = "ETCDCTL_COMMAND_TIMEOUT=";
     char strange[] = "ETCDCTL_STRANGE=1";
-    char *env[] = {json, own, api, empty, strange, NULL};
+    char others[] = "QUORALCTL_NATIVE_ENDPOINTS=x";
+    char *env[] = {json, own, api, empty, strange, others, NULL};
     flags_t flags = {0};
     char *warnings = NULL;
     assert_null(apply("x", env, &flags, &warnings));
