@@ -8,6 +8,7 @@ that nothing is compiled in a container, and the reference can take quorald's pl
 is skipped and says so.
 """
 
+import os
 import random
 import sys
 import time
@@ -18,6 +19,7 @@ import docker_engine
 import support
 from cluster_load import Agreement, ClusterLoad, Member, leader_of, rpc, until
 from docker_engine import docker, run
+from native_cache import Cache, Session
 
 BACK_S = 60
 HEALTHY_S = 90
@@ -111,6 +113,33 @@ def check_single(image):
         docker("stop", name)
     finally:
         run("docker", "rm", "-f", "-v", name, check=False)
+
+
+def native_cache(project, service, prefix):
+    """A native client of this machine, with events from where the member says that they are."""
+    url = "tcp://127.0.0.1:%d"
+    session = Session(url % project.native_ports[service])
+    welcome = support.load_native().Welcome.FromString(session.client.hello())
+    if welcome.publish_urls or welcome.publish_port != project.publish_ports[service]:
+        support.fail("%s says that it publishes at %s" % (service, welcome))
+    return Cache(session, url % welcome.publish_port, prefix)
+
+
+def check_native(project, agreement):
+    """Through each member: a snapshot before there is anything, an event for each change, a snapshot with all of it."""
+    before = [native_cache(project, service, b"first-") for service in project.SERVICES]
+    for service, early in zip(project.SERVICES, before):
+        early.wait("no mark through %s: is the subscription there?" % service, lambda c=early: c.marks)
+    agreement.exchange("first")
+    content = {b"first-" + s.encode(): b"through " + s.encode() for s in project.SERVICES}
+    for service, early in zip(project.SERVICES, before):
+        early.wait("events through " + service, lambda c=early: c.shown == content)
+        late = native_cache(project, service, b"first-")
+        if len(early.events) != len(content) or early.repairs or late.shown != content or late.events:
+            support.fail("%s: %s; %s" % (service, early.describe(), late.describe()))
+        for cache in (early, late):
+            cache.detach()
+            cache.session.client.close()
 
 
 def trouble(containers, rng):
@@ -221,8 +250,7 @@ def build(project, options):
     if options.image == "programs":
         docker_engine.image_of_programs(project.name, options.server, options.ctl)
     else:
-        docker_engine.build_programs()
-        project.say("build", timeout=docker_engine.BUILD_S)
+        project.build()
     size = int(docker("image", "inspect", "-f", "{{.Size}}", project.name))
     print("image: %d MB, %s, %.0f s" % (size / 1e6, "docker/Dockerfile" if options.image == "dockerfile" else
                                         "with " + options.server, time.monotonic() - begin), flush=True)
@@ -238,7 +266,10 @@ def everything(project, options, rng):
     containers.healthy()
     print("up and healthy: %.1f s" % (time.monotonic() - up), flush=True)
     check_image(project)
-    containers.agreement.exchange("first")
+    if os.path.basename(options.server) == "quorald":
+        check_native(project, containers.agreement)
+    else:
+        containers.agreement.exchange("first")
     trouble(containers, rng)
     all_at_once(containers)
     replace(containers, rng)
@@ -259,25 +290,12 @@ def main():
     options = support.parse(parser)
     if options.image == "programs" and not options.ctl:
         parser.error("--image programs needs --ctl")
-    if not docker_engine.answers("docker", "info"):
-        support.skip("no Docker engine answers: docker/compose.yaml was not tested")
-    composes = docker_engine.composes()
-    if not composes:
-        support.skip("neither `docker compose` nor docker-compose is installed: docker/compose.yaml was not tested")
+    project = docker_engine.project_of("compose.yaml")
     print("seed %d" % options.seed)
-    docker_engine.remove_leftovers()
-    project = docker_engine.Project(composes[0])
-    for compose in composes:
-        run(*compose, "-f", docker_engine.COMPOSE_FILE, "config", "-q")
-        print("docker/compose.yaml is valid for " + run(*compose, "version")[1].splitlines()[0], flush=True)
-    print("engine %s; used: %s" % (docker("version", "-f", "{{.Server.Version}}"), " ".join(project.compose)),
-          flush=True)
-    print(docker_engine.ensure_base_image(), flush=True)
     try:
         everything(project, options, random.Random(options.seed))
     except SystemExit:
-        print(run(*project.compose, "-f", docker_engine.COMPOSE_FILE, "-p", project.name, "logs", "--no-color",
-                  "--tail=20", check=False, env=project.environment)[1][-12000:], flush=True)
+        print(project.logs(), flush=True)
         raise
     finally:
         project.remove()

@@ -14,10 +14,10 @@ import tempfile
 import support
 
 DOCKER_DIR = os.path.join(support.ROOT, "docker")
-COMPOSE_FILE = os.path.join(DOCKER_DIR, "compose.yaml")
 COMMAND_S = 120
 BUILD_S = 900
 PROJECT = "quoral-test-"
+TASKS = "-tasks"  # behind the project's name: its image of workers
 
 # What stands in for a member when the image is made of programs of this machine. The reference does not know our
 # variables.
@@ -76,8 +76,9 @@ def remove_project(project):
         names = docker(*listing, "--filter", label).split()
         if names and run("docker", *remove, *names, check=False)[0] != 0:
             print("not removed: %s %s" % (kind, names), flush=True)
-    if answers("docker", "image", "inspect", project):
-        run("docker", "image", "rm", "-f", project, check=False)
+    for image in (project, project + TASKS):
+        if answers("docker", "image", "inspect", image):
+            run("docker", "image", "rm", "-f", image, check=False)
 
 
 def remove_leftovers():
@@ -85,7 +86,9 @@ def remove_leftovers():
     lines = docker("ps", "-a", "--format", '{{.Label "com.docker.compose.project"}}').splitlines()
     lines += docker("volume", "ls", "--format", '{{.Label "com.docker.compose.project"}}').splitlines()
     lines += docker("image", "ls", "--format", "{{.Repository}}").splitlines()
-    for project in {line for line in lines if re.fullmatch(PROJECT + r"\d+", line)}:
+    for project in {line.removesuffix(TASKS) for line in lines}:
+        if not re.fullmatch(PROJECT + r"\d+", project):
+            continue
         if not os.path.exists("/proc/" + project[len(PROJECT):]):
             print("removing %s of an earlier test" % project, flush=True)
             remove_project(project)
@@ -127,26 +130,37 @@ def image_of_programs(tag, server, ctl):
 
 
 class Project:
-    """docker/compose.yaml under a name, an image and ports of its own."""
+    """One of the compose files under a name, images and ports of its own."""
 
     SERVICES = ["quoral1", "quoral2", "quoral3"]
 
-    def __init__(self, compose):
+    def __init__(self, compose, file):
         self.name = PROJECT + str(os.getpid())
         self.compose = compose
-        self.ports = dict(zip(self.SERVICES, support.free_ports(len(self.SERVICES))))
-        self.environment = dict(os.environ, QUORAL_IMAGE=self.name,
-                                **{"QUORAL_PORT" + s[-1]: str(p) for s, p in self.ports.items()})
+        self.file = file
+        self.environment = dict(os.environ, QUORAL_IMAGE=self.name, QUORAL_TASKS_IMAGE=self.name + TASKS)
+        self.ports = self.choose_ports("QUORAL_PORT")
+        self.native_ports = self.choose_ports("QUORAL_NATIVE_PORT")
+        self.publish_ports = self.choose_ports("QUORAL_PUBLISH_PORT")
         self.environment.pop("QUORAL_INITIAL_CLUSTER_STATE", None)
+
+    def choose_ports(self, variable):
+        """A port of this machine for each member: service -> port."""
+        ports = dict(zip(self.SERVICES, support.free_ports(len(self.SERVICES))))
+        self.environment.update({variable + s[-1]: str(p) for s, p in ports.items()})
+        return ports
 
     def say(self, *arguments, timeout=COMMAND_S, **variables):
         """One call of the Compose program."""
-        return run(*self.compose, "-f", COMPOSE_FILE, "-p", self.name, *arguments, timeout=timeout,
+        return run(*self.compose, "-f", self.file, "-p", self.name, *arguments, timeout=timeout,
                    env=dict(self.environment, **variables))[1]
 
+    def containers(self, service):
+        return docker("ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project=" + self.name,
+                      "--filter", "label=com.docker.compose.service=" + service).split()
+
     def container(self, service):
-        found = docker("ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project=" + self.name,
-                       "--filter", "label=com.docker.compose.service=" + service).split()
+        found = self.containers(service)
         if len(found) != 1:
             support.fail("%s has %d containers" % (service, len(found)))
         return found[0]
@@ -165,8 +179,32 @@ class Project:
     def volume(self, service):
         return next(m["Name"] for m in self.inspect(service)["Mounts"] if m["Destination"] == "/var/lib/quoral")
 
-    def logs(self, lines=15):
-        return self.say("logs", "--no-color", "--tail=%d" % lines)
+    def build(self):
+        build_programs()
+        self.say("build", timeout=BUILD_S)
+
+    def logs(self, lines=20):
+        """For people, when a test has failed."""
+        return run(*self.compose, "-f", self.file, "-p", self.name, "logs", "--no-color", "--tail=%d" % lines,
+                   check=False, env=self.environment)[1][-12000:]
 
     def remove(self):
         remove_project(self.name)
+
+
+def project_of(name):
+    """A project of this file below docker/, and what it needs; ends the test as skipped where there is no engine."""
+    if not answers("docker", "info"):
+        support.skip("no Docker engine answers: docker/%s was not tested" % name)
+    found = composes()
+    if not found:
+        support.skip("neither `docker compose` nor docker-compose is installed: docker/%s was not tested" % name)
+    remove_leftovers()
+    project = Project(found[0], os.path.join(DOCKER_DIR, name))
+    for compose in found:
+        run(*compose, "-f", project.file, "config", "-q")
+        print("docker/%s is valid for %s" % (name, run(*compose, "version")[1].splitlines()[0]), flush=True)
+    print("engine %s; used: %s" % (docker("version", "-f", "{{.Server.Version}}"), " ".join(project.compose)),
+          flush=True)
+    print(ensure_base_image(), flush=True)
+    return project
