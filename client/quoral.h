@@ -252,6 +252,8 @@ typedef struct {
     uint64_t resets;    /* among them, of another history */
     uint64_t repairs;   /* events that had got lost, fetched from the history */
     uint64_t events;    /* that changed the map */
+    uint64_t
+        unanswered; /* questions that a member did not answer in time, and that were asked again */
 } quoral_cache_counts_t;
 QUORAL_API quoral_cache_counts_t quoral_cache_counts(quoral_cache_t *self);
 

@@ -17,6 +17,7 @@ struct client_feed {
     client_cache_want_kind_t asked;
     client_call_t call;
     client_pages_t pages;
+    uint64_t unanswered;
 };
 
 client_feed_t *client_feed_new(const client_cache_cfg_t *cfg)
@@ -54,6 +55,11 @@ void client_feed_destroy(client_feed_t **self_p, client_session_t *session, uint
 client_cache_t *client_feed_cache(const client_feed_t *self)
 {
     return self->cache;
+}
+
+uint64_t client_feed_unanswered(const client_feed_t *self)
+{
+    return self->unanswered;
 }
 
 slice_t client_feed_subscription(const client_feed_t *self)
@@ -124,6 +130,7 @@ static void on_done(client_call_t *call, uint64_t now_us)
     client_feed_t *self = call->owner;
     client_cache_want_kind_t asked = self->asked;
     self->asked = CLIENT_CACHE_WANTS_NOTHING;
+    self->unanswered += call->code == GRPC_DEADLINE_EXCEEDED;
     if (call->code == GRPC_OK && asked == CLIENT_CACHE_WANTS_REVISION) {
         client_pages_read(&self->pages, call->answer, &(client_pages_sink_t){0}, self);
     }

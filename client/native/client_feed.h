@@ -11,6 +11,8 @@ client_feed_t *client_feed_new(const client_cache_cfg_t *cfg);
 void client_feed_destroy(client_feed_t **self_p, client_session_t *session, uint64_t now_us);
 
 client_cache_t *client_feed_cache(const client_feed_t *self);
+/* Questions that a member left without an answer until their time was over. */
+uint64_t client_feed_unanswered(const client_feed_t *self);
 /* What to subscribe to: its events, its marks. Borrowed. */
 slice_t client_feed_subscription(const client_feed_t *self);
 slice_t client_feed_mark_topic(const client_feed_t *self);

@@ -170,7 +170,8 @@ quoral_cache_counts_t quoral_cache_counts(quoral_cache_t *self)
     quoral_cache_counts_t copy = {.snapshots = counts->snapshots,
                                   .resets = counts->resets,
                                   .repairs = counts->repairs,
-                                  .events = counts->events};
+                                  .events = counts->events,
+                                  .unanswered = client_feed_unanswered(self->feed)};
     pthread_mutex_unlock(&self->object.client->lock);
     return copy;
 }
