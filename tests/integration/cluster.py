@@ -24,8 +24,11 @@ class Cluster:
         for member in self.members:
             member.extra += self.flags(member, initial, "new")
 
+    def server_class(self, _name):
+        return support.Server
+
     def new_server(self, name):
-        return support.Server(self.binary, os.path.join(self.directory, name), label=name)
+        return self.server_class(name)(self.binary, os.path.join(self.directory, name), label=name)
 
     def flags(self, server, initial_cluster, state):
         """Flags given twice: the last ones count."""

@@ -1,13 +1,12 @@
 #!/usr/bin/python3
-"""libquoral against a real cluster: caches under load while members are killed, stopped and started again and history is
-compacted every second; services that are registered, lost, drained; the example programs.
+"""libquoral against a real cluster: services that are registered, lost, drained; the example programs. Its caches have
+gaps.py.
 
-    libquoral.py --server build/release/quorald --programs build/release [--part caches|services|quoralctl|examples] [--seconds 20]
+    libquoral.py --server build/release/quorald --programs build/release [--part services|quoralctl|examples]
 """
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -18,7 +17,7 @@ import time
 import cluster
 import support
 
-PARTS = ("caches", "services", "quoralctl", "examples")
+PARTS = ("services", "quoralctl", "examples")
 # Elections are meant to happen; a busy machine must not call for them all the time.
 TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
 WAIT_S = 30
@@ -31,8 +30,8 @@ class NativeCluster(cluster.Cluster):
         server = super().new_server(name)
         requests, publish = support.free_ports(2)
         server.native = "tcp://127.0.0.1:%d" % requests
-        server.extra += ["--listen-native-urls=" + server.native,
-                         "--listen-publish-urls=tcp://127.0.0.1:%d" % publish]
+        server.publish = "tcp://127.0.0.1:%d" % publish
+        server.extra += ["--listen-native-urls=" + server.native, "--listen-publish-urls=" + server.publish]
         return server
 
     @property
@@ -88,59 +87,6 @@ class Program:
 
     def signal(self, number):
         self.process.send_signal(number)
-
-
-# ---- caches ----
-
-def disturb(members, rng, until, counts):
-    """One member at a time: killed, or stopped for a while; the others go on."""
-    while time.monotonic() < until:
-        member = rng.choice(members)
-        if rng.random() < 0.6:
-            member.kill()
-            time.sleep(rng.uniform(0, 1.5))
-            member.start()
-            counts["kills"] += 1
-        else:
-            member.process.send_signal(signal.SIGSTOP)
-            time.sleep(rng.uniform(0.2, 4))
-            member.process.send_signal(signal.SIGCONT)
-            counts["pauses"] += 1
-        time.sleep(rng.uniform(0.5, 2))
-
-
-def test_caches(options, directory):
-    rng = random.Random(options.seed)
-    members = NativeCluster(options.server, directory, timing=TIMING).start()
-    counts = {"kills": 0, "pauses": 0}
-    try:
-        members.leader()
-        probe = subprocess.Popen(
-            [os.path.join(options.programs, "tests/integration/libquoral_probe"), members.native,
-             str(options.seconds), str(options.caches), "4"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=support.die_with_parent)
-        disturb(members.members, rng, time.monotonic() + options.seconds - 3, counts)
-        try:
-            output = probe.communicate(timeout=options.seconds + 90)[0].decode()
-        except subprocess.TimeoutExpired:
-            probe.kill()
-            support.fail("the probe does not end")
-        if probe.returncode != 0:
-            support.fail("the probe ended with %d:\n%s" % (probe.returncode, output))
-        found = json.loads(output.strip().splitlines()[-1])
-    finally:
-        members.stop()
-    # It is worth nothing if nothing happened.
-    for name, least in (("writes", 50 * options.seconds), ("compactions", options.seconds // 4),
-                        ("least_checked", 3), ("added_up", options.caches), ("repairs", 1)):
-        if found[name] < least:
-            support.fail("too little happened: %s is %d, wanted at least %d; %s" % (name, found[name], least, found))
-    if counts["kills"] + counts["pauses"] < options.seconds // 8:
-        support.fail("too few faults: %s" % counts)
-    support.count("%d comparisons of %d caches with Range, %d events, %d holes repaired, %d snapshots, %d writes of which "
-                  "%d unknown, %d kills, %d pauses, %d compactions: no difference" % (
-                      found["checked"], options.caches, found["events"], found["repairs"], found["snapshots"],
-                      found["writes"], found["unknown"], counts["kills"], counts["pauses"], found["compactions"]))
 
 
 # ---- services ----
@@ -363,9 +309,6 @@ def main():
     parser = support.arguments(__doc__.split("\n\n")[0])
     parser.add_argument("--programs", required=True, help="the build directory")
     parser.add_argument("--part", choices=PARTS)
-    parser.add_argument("--seconds", type=int, default=20, help="of load")
-    parser.add_argument("--caches", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
     options = support.parse(parser)
     for part in [options.part] if options.part else PARTS:
         directory = support.scratch("libquoral", in_memory=True)
