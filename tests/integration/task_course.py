@@ -56,9 +56,10 @@ class Course:
         return sorted(name for name, event in states.items() if event == "ready")
 
     def wait_for(self, name, event):
-        """How many tasks the worker had been sent when the dispatcher was told."""
+        """How many tasks the worker had been sent when the dispatcher was first told so. (An operator's drain is told
+        twice: the worker writes it as well.)"""
         until("%s is %s" % (name, event), lambda: any(e[:2] == (name, event) for e in self.events()), STEP_S)
-        return [e for e in self.events() if e[:2] == (name, event)][-1][2]
+        return next(e for e in self.events() if e[:2] == (name, event))[2]
 
     def wait_for_workers(self, count):
         until("%d workers are ready" % count, lambda: len(self.workers()) == count, STEP_S)
