@@ -12,7 +12,7 @@ import time
 import docker_engine
 import support
 from docker_engine import docker, run
-from libquoral import Program
+from program import Program
 from task_course import SERVICE, Course
 
 STOP_S = 20

@@ -24,7 +24,7 @@ import support
 import native_client
 from cluster import Cluster
 from cluster_start import change
-from libquoral import Program
+from program import Program
 
 try:
     import zmq

@@ -24,9 +24,10 @@ import time
 import grpc
 
 import cluster
-import libquoral
 import relay
 import support
+from native_cluster import NativeCluster
+from program import Program
 
 PROBES = 5
 RATE = 10000  # changes per second
@@ -38,7 +39,7 @@ FAULTS = ("kill", "pause", "lag_by_pause", "lag_by_link", "stop_client")
 TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
 
 
-class GapCluster(libquoral.NativeCluster):
+class GapCluster(NativeCluster):
     """Members whose publications are had from a relay; the last one is also reached by the others through one."""
 
     def new_server(self, name):
@@ -83,7 +84,7 @@ class World:
 
     def program(self, name, *arguments):
         path = os.path.join(self.options.programs, "tests/integration", name)
-        self.programs.append(libquoral.Program(path, *(str(a) for a in arguments)))
+        self.programs.append(Program(path, *(str(a) for a in arguments)))
         return self.programs[-1]
 
     def start(self):

@@ -7,86 +7,19 @@ gaps.py.
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-import cluster
 import support
+from native_cluster import NativeCluster
+from program import WAIT_S, Program
 
 PARTS = ("services", "quoralctl", "examples")
 # Elections are meant to happen; a busy machine must not call for them all the time.
 TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
-WAIT_S = 30
-
-
-class NativeCluster(cluster.Cluster):
-    """Members with a native side on ports of their own."""
-
-    def new_server(self, name):
-        server = super().new_server(name)
-        requests, publish = support.free_ports(2)
-        server.native = "tcp://127.0.0.1:%d" % requests
-        server.publish = "tcp://127.0.0.1:%d" % publish
-        server.extra += ["--listen-native-urls=" + server.native, "--listen-publish-urls=" + server.publish]
-        return server
-
-    @property
-    def native(self):
-        return ",".join(m.native for m in self.members)
-
-
-class Program:
-    """A program under test whose output is waited for, line by line."""
-
-    def __init__(self, *command, **environment):
-        self.name = os.path.basename(command[0])
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env=dict(os.environ, **environment), preexec_fn=support.die_with_parent)
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self.text = ""
-        self.seen = 0
-
-    def read(self):
-        data = self.process.stdout.read()
-        self.text += (data or b"").decode()
-        return self.text
-
-    def expect(self, pattern, seconds=WAIT_S):
-        """The next match behind the last one."""
-        end = time.monotonic() + seconds
-        while True:
-            match = re.compile(pattern, re.M).search(self.read(), self.seen)
-            if match:
-                self.seen = match.end()
-                return match
-            if time.monotonic() > end:
-                support.fail("%s: no line like %r after %g s:\n%s" % (self.name, pattern, seconds, self.text))
-            time.sleep(0.01)
-
-    def say(self, text):
-        self.process.stdin.write(text.encode())
-        self.process.stdin.flush()
-
-    def end(self, seconds=WAIT_S):
-        """Its standard input ends; returns its exit code."""
-        self.process.stdin.close()
-        return self.wait(seconds)
-
-    def wait(self, seconds=WAIT_S):
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            support.fail("%s does not end within %g s:\n%s" % (self.name, seconds, self.read()))
-        self.read()
-        return code
-
-    def signal(self, number):
-        self.process.send_signal(number)
 
 
 # ---- services ----

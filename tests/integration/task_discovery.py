@@ -13,7 +13,8 @@ import subprocess
 import time
 
 import support
-from libquoral import WAIT_S, NativeCluster, Program
+from native_cluster import NativeCluster
+from program import WAIT_S, Program
 from task_course import DRAIN_S, SERVICE, TTL_S, Course
 
 RATE = 200
