@@ -68,6 +68,11 @@ def ensure_base_image():
     return run(os.path.join(DOCKER_DIR, "base-image"), timeout=BUILD_S)[1].strip()
 
 
+def prune_stages():
+    """Images of the Dockerfile's stages that have no name, or none any more."""
+    run("docker", "image", "prune", "-f", "--filter", "label=quoral.stage", check=False)
+
+
 def remove_project(project):
     label = "label=com.docker.compose.project=" + project
     for kind, listing, remove in (("container", ["ps", "-aq"], ["rm", "-f", "-v"]),
@@ -79,6 +84,7 @@ def remove_project(project):
     for image in (project, project + TASKS):
         if answers("docker", "image", "inspect", image):
             run("docker", "image", "rm", "-f", image, check=False)
+    prune_stages()
 
 
 def remove_leftovers():
@@ -105,7 +111,7 @@ def build_stage(stage, tag):
 def build_programs():
     """The stage that compiles. Its name keeps it for the next build; what it replaces is of no use any more."""
     build_stage("build", "quoral-build")
-    run("docker", "image", "prune", "-f", "--filter", "label=quoral.stage=build", check=False)
+    prune_stages()
 
 
 def image_of_programs(tag, server, ctl):
