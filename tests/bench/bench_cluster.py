@@ -68,9 +68,10 @@ class ClusterRows:
             each = [bench.memory_mib(pid) for pid in bench.pids]
             bench.record("3 members: memory idle",
                          **{k: statistics.mean(m[k] for m in each) for k in each[0]})
-        for inflight in (1, 64, 256):
-            bench.h2load_row("3 members: put @%d" % inflight, "Put", inflight)
-        bench.check_one_key()
+        puts = ["3 members: put @%d" % inflight for inflight in (1, 64, 256)]
+        for row, inflight in zip(puts, (1, 64, 256)):
+            bench.h2load_row(row, "Put", inflight)
+        bench.check_one_key(*puts)
         for inflight in (1, 256):
             bench.h2load_row("3 members: get from leader @%d" % inflight, "Range", inflight)
         bench.server = follower
