@@ -8,7 +8,8 @@
  * and in order, without a lock held: they may use any function but those that wait for the background thread itself
  * (quoral_put … quoral_call, quoral_…_wait, quoral_client_destroy), which then fail at once with
  * QUORAL_FAILED_PRECONDITION (or false); and while one runs, nothing else of this client goes on, so they should be
- * short. After a fork only the parent may go on using a client.
+ * short. The first may come before the object's `_new` has returned: callbacks are given the object. After a fork only
+ * the parent may go on using a client.
  *
  * OWNERSHIP. What a function returns as a pointer without const is the caller's, to be given to the `_destroy` of its
  * type, which takes the address of the pointer, sets it to NULL and accepts NULL. Arguments are copied, and borrowed

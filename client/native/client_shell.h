@@ -74,6 +74,10 @@ void client_object_retire(client_object_t *object);
 void client_object_enter(client_object_t *object);
 void client_object_leave(client_object_t *object);
 
+/* quoral_cache_new under the lock, for who has to know the cache when it calls back for the first time. */
+quoral_cache_t *client_caches_add(quoral_client_t *client, quoral_bytes_t key,
+                                  const quoral_cache_options_t *options);
+
 /* One turn of the thread for the objects of each kind, under the lock: what they have to ask, what the program has to
  * be told, and the end of the dead ones. Lower *deadline_us to when the next turn is needed. */
 void client_caches_turn(quoral_client_t *self, uint64_t now_us, uint64_t *deadline_us);

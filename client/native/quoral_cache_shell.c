@@ -20,8 +20,8 @@ struct quoral_cache {
     bool is_stale; /* as it was told last */
 };
 
-quoral_cache_t *quoral_cache_new(quoral_client_t *client, quoral_bytes_t key,
-                                 const quoral_cache_options_t *options)
+quoral_cache_t *client_caches_add(quoral_client_t *client, quoral_bytes_t key,
+                                  const quoral_cache_options_t *options)
 {
     if (key.len > KEY_BYTES_MAX || (options && options->exact && key.len == 0)) {
         return NULL;
@@ -36,10 +36,17 @@ quoral_cache_t *quoral_cache_new(quoral_client_t *client, quoral_bytes_t key,
                               .queue_bytes_max = QUEUE_BYTES_MAX};
     self->feed = client_feed_new(&cfg);
     client_feed_t *given = self->feed;
-    pthread_mutex_lock(&client->lock);
     client_list_add(&client->caches, self);
     client_feeds_add(&client->feeds, &given, client->session, client_now_us());
     client_wake(client);
+    return self;
+}
+
+quoral_cache_t *quoral_cache_new(quoral_client_t *client, quoral_bytes_t key,
+                                 const quoral_cache_options_t *options)
+{
+    pthread_mutex_lock(&client->lock);
+    quoral_cache_t *self = client_caches_add(client, key, options);
     pthread_mutex_unlock(&client->lock);
     return self;
 }

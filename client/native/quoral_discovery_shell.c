@@ -230,8 +230,8 @@ quoral_discovery_t *quoral_discovery_new(quoral_client_t *client, const char *na
     quoral_bytes_t key = {prefix.data, prefix.len};
     pthread_mutex_lock(&client->lock);
     client_list_add(&client->discoveries, self);
+    self->cache = client_caches_add(client, key, &cache_options);
     pthread_mutex_unlock(&client->lock);
-    self->cache = quoral_cache_new(client, key, &cache_options);
     buf_deinit(&prefix);
     return self;
 }
@@ -242,7 +242,8 @@ void quoral_discovery_destroy(quoral_discovery_t **self_p)
     *self_p = NULL;
     if (self) {
         quoral_client_t *client = self->object.client;
-        quoral_cache_destroy(&self->cache);
+        quoral_cache_t *cache = self->cache; /* a callback that runs may still ask for it */
+        quoral_cache_destroy(&cache);
         pthread_mutex_lock(&client->lock);
         if (self->announcement) {
             client_registration_leave(self->announcement, client_now_us());

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""libquoral against a real cluster: services that are registered, lost, drained; the example programs. Its caches have
-gaps.py.
+"""libquoral against a real cluster: clients that start; services that are registered, lost, drained; the example
+programs. Its caches have gaps.py.
 
-    libquoral.py --server build/release/quorald --programs build/release [--part services|quoralctl|examples]
+    libquoral.py --server build/release/quorald --programs build/release [--part starts|services|quoralctl|examples]
 """
 
 import json
@@ -18,9 +18,10 @@ import support
 from native_cluster import NativeCluster
 from program import WAIT_S, Program
 
-PARTS = ("services", "quoralctl", "examples")
+PARTS = ("starts", "services", "quoralctl", "examples")
 # Elections are meant to happen; a busy machine must not call for them all the time.
 TIMING = ["--heartbeat-interval=100", "--election-timeout=1000"]
+STARTS, STARTS_AT_A_TIME = 5, 20
 
 
 # ---- services ----
@@ -29,6 +30,21 @@ def keys(members, prefix):
     request = members.rpc.RangeRequest(key=prefix.encode(), range_end=prefix.encode()[:-1] + b"0")
     answer = members.call(members.members[0], "KV/Range", request)
     return {kv.key.decode(): kv for kv in members.rpc.RangeResponse.FromString(answer).kvs}
+
+
+def test_starts(options, directory):
+    """Many at a time, so that what comes at once comes before the program knows the object that it is for."""
+    members = NativeCluster(options.server, directory, size=1).start()
+    discover = os.path.join(options.programs, "client/examples/example_discover")
+    try:
+        for _ in range(STARTS):
+            programs = [Program(discover, members.native, "resize") for _ in range(STARTS_AT_A_TIME)]
+            for program in programs:
+                program.expect("^fresh at")
+            for program in programs:
+                equal(program.end(), 0)
+    finally:
+        members.stop()
 
 
 def test_services(options, directory):

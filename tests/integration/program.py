@@ -30,10 +30,14 @@ class Program:
         """The next match behind the last one."""
         end = time.monotonic() + seconds
         while True:
+            has_ended = self.process.poll() is not None
             match = re.compile(pattern, re.M).search(self.read(), self.seen)
             if match:
                 self.seen = match.end()
                 return match
+            if has_ended:
+                support.fail("%s ended with %d, without a line like %r:\n%s" % (
+                    self.name, self.process.returncode, pattern, self.text))
             if time.monotonic() > end:
                 support.fail("%s: no line like %r after %g s:\n%s" % (self.name, pattern, seconds, self.text))
             time.sleep(0.01)
