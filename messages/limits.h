@@ -173,8 +173,9 @@
 #define LIMIT_SOCKET_STALL_US  60000000 /* a socket that takes nothing */
 
 /* ---- events for native clients: the publish socket ---- */
-/* A message is at most a topic, a header with all links and an inline body: 22 KiB. Times the socket's
- * high-water mark, that is what a subscriber that does not read can cost. */
+/* A message is at most a topic, a header with all links and an inline body: 22 KiB. Who does not read costs a number
+ * for each that waits, and the socket's buffer; the messages are there once, within the backlog's bounds. With CURVE
+ * the socket is libzmq's: then it is 64 bytes a frame, and the messages have no bound but their number. */
 #define LIMIT_NATIVE_TOPIC_BYTES        4096 /* of a topic, and so of a subscription that gets positions */
 #define LIMIT_NATIVE_INLINE_BYTES       16384 /* of an event's body; a larger one is fetched */
 #define LIMIT_NATIVE_LINKS              64 /* registered subscriptions that may match one topic */
@@ -183,7 +184,16 @@
 #define LIMIT_NATIVE_REVISION_EVENTS                                                               \
     4096 /* of one revision that are published: more would only overrun every subscriber's queue */
 #define LIMIT_NATIVE_PUBLISH_QUEUE                                                                 \
-    10000 /* messages ZeroMQ holds for one subscriber: more than one revision has */
+    10000 /* messages that wait for one subscriber: more than one revision has */
+#define LIMIT_NATIVE_BACKLOG       65536 /* messages between the oldest that waits and the newest */
+#define LIMIT_NATIVE_BACKLOG_BYTES (128u << 20) /* of those that wait: more than one revision has */
+#define LIMIT_NATIVE_SEND_BUFFER_BYTES                                                             \
+    (256 << 10)                               /* of a subscriber's socket; Linux takes twice that */
+#define LIMIT_NATIVE_SUBSCRIBERS      10000   /* connections; at most half of the descriptors */
+#define LIMIT_NATIVE_SUBSCRIPTIONS    1000000 /* of all subscribers: ~50 bytes each */
+#define LIMIT_NATIVE_TOPICS           262144 /* different ones; with their marks, twice what is registered */
+#define LIMIT_NATIVE_SUBSCRIBED_BYTES (64u << 20) /* of those */
+#define LIMIT_NATIVE_SENDS            256 /* sockets written to before other work has a turn: about 1 ms */
 #define LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES                                                    \
     16384 /* from subscribers: a subscription too long for positions still filters */
 #define LIMIT_NATIVE_MARKS 256 /* published before other work has a turn */

@@ -85,6 +85,8 @@
     X(CURVE_PEER_REVOKED,  COUNTER, "quoral_curve_revoked_keys_total", "domain=\"peer\"", "CURVE keys that were let in and are not any more.") \
     X(CURVE_NATIVE_REVOKED,  COUNTER, "quoral_curve_revoked_keys_total", "domain=\"native\"", "CURVE keys that were let in and are not any more.") \
     X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
+    X(NATIVE_SUBSCRIBERS,  GAUGE,   "quoral_native_subscribers", "", "Connections of the publish socket; with CURVE they are ZeroMQ's and not counted.") \
+    X(NATIVE_DROPPED,      COUNTER, "quoral_native_publications_dropped_total", "", "Messages that a subscriber has not got since it was too far behind, each for each; with CURVE not counted.") \
     X(NATIVE_REGISTRATIONS, GAUGE,  "quoral_native_registrations", "", "Subscriptions that get positions and marks.") \
     X(NATIVE_REGISTERED,   COUNTER, "quoral_native_registrations_total", "", "Subscriptions registered since the start.") \
     X(NATIVE_REGISTRATIONS_REFUSED, COUNTER, "quoral_native_registrations_refused_total", "", "Subscriptions that get no positions: malformed, or over a limit.") \

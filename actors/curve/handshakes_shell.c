@@ -107,6 +107,24 @@ static void say(const handshakes_t *self, const char *text, const char *address,
     buf_deinit(&fields);
 }
 
+static void note(handshakes_t *self, unsigned event, unsigned value, const char *text,
+                 const char *address, uint64_t now_us)
+{
+    uint64_t held_back = 0;
+    unsigned kind = (event >> 8 ^ (value & 0xff)) & 0xff;
+    metrics_add(self->metrics, self->counter, 1);
+    if (noted_admit(&self->noted, kind, slice_str(address), now_us, &held_back)) {
+        say(self, text, address, held_back);
+    }
+}
+
+void handshakes_note_mismatch(handshakes_t *self, const char *address, uint64_t now_us)
+{
+    enum { VALUE = ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH };
+    note(self, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, VALUE,
+         explain_protocol(VALUE, true, self->has_curve), address, now_us);
+}
+
 bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t side, uint64_t now_us,
                      handshakes_news_t *news)
 {
@@ -115,7 +133,6 @@ bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t sid
         unsigned value = 0;
         char address[256];
         const char *text = NULL;
-        uint64_t held_back = 0;
         if (!handshakes_next(monitor, &event, &value, address, sizeof address)) {
             return false;
         }
@@ -127,11 +144,7 @@ bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t sid
         if (!handshakes_explain(event, value, side, self->has_curve, &text)) {
             continue;
         }
-        metrics_add(self->metrics, self->counter, 1);
-        unsigned kind = (event >> 8 ^ (value & 0xff)) & 0xff;
-        if (noted_admit(&self->noted, kind, slice_str(address), now_us, &held_back)) {
-            say(self, text, address, held_back);
-        }
+        note(self, event, value, text, address, now_us);
     }
     return true;
 }

@@ -42,6 +42,8 @@ typedef struct {
  * more, and no descriptor will tell. */
 bool handshakes_take(handshakes_t *self, zsock_t *monitor, handshakes_side_t side, uint64_t now_us,
                      handshakes_news_t *news);
+/* Counts and, now and then, logs who has come with CURVE to a server without, for sockets that are not ZeroMQ's. */
+void handshakes_note_mismatch(handshakes_t *self, const char *address, uint64_t now_us);
 /* One event of a monitor that belongs to the side. True = it tells of a key or a mechanism that does not fit;
  * *text is then for people. For handshakes_take, and for who reads a monitor of its own. */
 bool handshakes_explain(unsigned event, unsigned value, handshakes_side_t side, bool has_curve,

@@ -9,6 +9,7 @@
 
 #include "actors/curve/handshakes_shell.h"
 #include "actors/runtime/clock.h"
+#include "actors/zmq_gateway/subscribers_shell.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
 
@@ -39,9 +40,13 @@ typedef struct {
 struct zmq_gateway_shell {
     zmq_gateway_shell_cfg_t cfg;
     zmq_gateway_t *core;
-    side_t requests, events;
+    side_t requests;
+    side_t events;                    /* with CURVE */
+    subscribers_shell_t *subscribers; /* without; NULL = nothing is published */
     handshakes_t handshakes;
     bool monitors_wet; /* as is_wet */
+    bool sends;        /* there is more for subscribers */
+    uint64_t now_us;   /* of this turn */
 };
 
 /* ---- sockets ---- */
@@ -182,9 +187,26 @@ char *zmq_gateway_shell_requests(zmq_gateway_shell_t *self, int fd, bool is_unix
     return listen_on(self, &self->requests, fd, is_unix);
 }
 
+static void on_subscription(void *context, slice_t message)
+{
+    zmq_gateway_shell_t *self = context;
+    if (!self->core) {
+        return; /* the actor has ended */
+    }
+    publisher_subscription(zmq_gateway_publisher(self->core), message, self->now_us);
+}
+
 char *zmq_gateway_shell_events(zmq_gateway_shell_t *self, int fd, bool is_unix)
 {
-    return listen_on(self, &self->events, fd, is_unix);
+    if (self->cfg.curve) {
+        return listen_on(self, &self->events, fd, is_unix);
+    }
+    if (!self->subscribers) {
+        subscribers_sink_t sink = {.context = self, .subscription = on_subscription};
+        self->subscribers = subscribers_shell_new(&sink, self->cfg.metrics, &self->handshakes);
+    }
+    subscribers_shell_listen(self->subscribers, fd);
+    return NULL;
 }
 
 /* ---- keys ---- */
@@ -313,6 +335,9 @@ static void receive_burst(zmq_gateway_shell_t *self, uint64_t now_us)
     for (int i = 0; i < LIMIT_NATIVE_BURST && self->events.is_wet; i++) {
         self->events.is_wet = receive_subscription(self, now_us);
     }
+    if (self->subscribers) {
+        subscribers_shell_receive(self->subscribers, now_us);
+    }
 }
 
 /* ---- sending ---- */
@@ -384,6 +409,10 @@ static void send_outputs(zmq_gateway_shell_t *self)
 static void publish(void *context, const slice_t *frames, size_t count)
 {
     zmq_gateway_shell_t *self = context;
+    if (self->subscribers) {
+        subscribers_shell_publish(self->subscribers, frames, count);
+        return;
+    }
     if (!self->events.socket) {
         return;
     }
@@ -436,11 +465,20 @@ static int fd_of(zsock_t *socket)
 enum {
     FD_REQUESTS = RUNTIME_FDS,
     FD_EVENTS,
+    FD_SUBSCRIBERS,
     FD_CURVE,
     FD_REQUESTS_MONITOR,
     FD_EVENTS_MONITOR,
     FDS
 };
+
+static uint64_t next_deadline(const zmq_gateway_shell_t *self, const runtime_t *runtime)
+{
+    uint64_t due_us = runtime_deadline(runtime);
+    uint64_t theirs_us =
+        self->subscribers ? subscribers_shell_deadline(self->subscribers) : DEADLINE_NONE;
+    return theirs_us < due_us ? theirs_us : due_us;
+}
 
 static void sleep_until_wanted(zmq_gateway_shell_t *self, runtime_t *runtime)
 {
@@ -452,12 +490,14 @@ static void sleep_until_wanted(zmq_gateway_shell_t *self, runtime_t *runtime)
     }
     fds[FD_REQUESTS] = readable(fd_of(self->requests.socket));
     fds[FD_EVENTS] = readable(fd_of(self->events.socket));
+    fds[FD_SUBSCRIBERS] =
+        readable(self->subscribers ? subscribers_shell_fd(self->subscribers) : -1);
     fds[FD_CURVE] = readable(self->cfg.curve ? curve_change_fd(self->cfg.curve) : -1);
     fds[FD_REQUESTS_MONITOR] = readable(fd_of(self->requests.monitor));
     fds[FD_EVENTS_MONITOR] = readable(fd_of(self->events.monitor));
     bool pending = self->requests.is_wet || self->events.is_wet || self->monitors_wet ||
-                   runtime_pending(runtime);
-    if (poll(fds, FDS, pending ? 0 : sleep_ms(runtime_deadline(runtime))) <= 0) {
+                   self->sends || runtime_pending(runtime);
+    if (poll(fds, FDS, pending ? 0 : sleep_ms(next_deadline(self, runtime))) <= 0) {
         return;
     }
     if (fds[0].revents || fds[1].revents) {
@@ -472,11 +512,12 @@ void zmq_gateway_shell_loop(runtime_t *runtime, void *shell)
 {
     zmq_gateway_shell_t *self = shell;
     while (!runtime_ended(runtime)) {
-        uint64_t now_us = clock_monotonic_us();
+        uint64_t now_us = self->now_us = clock_monotonic_us();
         receive_burst(self, now_us);
         take_handshakes(self, now_us);
         runtime_turn(runtime, now_us);
         send_outputs(self);
+        self->sends = self->subscribers && subscribers_shell_send(self->subscribers);
         look(&self->requests);
         look(&self->events);
         sleep_until_wanted(self, runtime);
@@ -488,6 +529,8 @@ void zmq_gateway_shell_destroy(zmq_gateway_shell_t **self_p)
     zmq_gateway_shell_t *self = *self_p;
     *self_p = NULL;
     if (self) {
+        self->core = NULL;
+        subscribers_shell_destroy(&self->subscribers);
         side_t *sides[] = {&self->requests, &self->events};
         for (size_t i = 0; i < 2; i++) {
             close_side(sides[i]);
