@@ -86,6 +86,7 @@
     X(CURVE_NATIVE_REVOKED,  COUNTER, "quoral_curve_revoked_keys_total", "domain=\"native\"", "CURVE keys that were let in and are not any more.") \
     X(PEER_DROPPED,        COUNTER, "quoral_peer_messages_dropped_total", "", "Messages from or for other members that had nowhere to go.") \
     X(NATIVE_SUBSCRIBERS,  GAUGE,   "quoral_native_subscribers", "", "Connections of the publish socket; with CURVE they are ZeroMQ's and not counted.") \
+    X(NATIVE_SUBSCRIBERS_REFUSED, COUNTER, "quoral_native_subscribers_refused_total", "", "Connections of the publish socket that were closed: no subscriber in ZMTP 3, too many of them, or too many subscriptions.") \
     X(NATIVE_DROPPED,      COUNTER, "quoral_native_publications_dropped_total", "", "Messages that a subscriber has not got since it was too far behind, each for each; with CURVE not counted.") \
     X(NATIVE_REGISTRATIONS, GAUGE,  "quoral_native_registrations", "", "Subscriptions that get positions and marks.") \
     X(NATIVE_REGISTERED,   COUNTER, "quoral_native_registrations_total", "", "Subscriptions registered since the start.") \

@@ -1,5 +1,5 @@
-/* backlog: publications on their way to subscribers of a publish socket without libzmq. Each is there once, however many
- * have still to get it, and goes when the last one has. Pure; embedded in `subscribers`.
+/* backlog: publications on their way to subscribers of a publish socket without libzmq. Each is there once, however
+ * many have still to get it, and goes when the last one has. Pure; embedded in `subscribers`.
  *
  * Its bounds are bounds of all subscribers together: above them the oldest publication goes, and who had it waiting
  * finds nothing in its place. So what is lost is lost for those who are behind, and costs the others nothing. */

@@ -148,6 +148,7 @@ static void accept_some(subscribers_shell_t *self, const listener_t *listener, u
             return;
         }
         if (self->count >= self->count_max) {
+            metrics_add(self->metrics, METRIC_NATIVE_SUBSCRIBERS_REFUSED, 1);
             close(fd);
         } else {
             adopt(self, fd, now_us);
@@ -183,7 +184,7 @@ static void read_from(subscribers_shell_t *self, connection_t *one, uint64_t now
     switch (subscribers_input(self->core, one->subscriber, bytes, now_us)) {
     case SUBSCRIBER_FINE: return;
     case SUBSCRIBER_HAS_CURVE: note_curve(self, one->fd, now_us); break;
-    case SUBSCRIBER_BROKEN: metrics_add(self->metrics, METRIC_NATIVE_MALFORMED, 1); break;
+    case SUBSCRIBER_BROKEN: metrics_add(self->metrics, METRIC_NATIVE_SUBSCRIBERS_REFUSED, 1); break;
     }
     drop(self, one);
 }

@@ -1,5 +1,5 @@
-/* subscribers_shell: the connections of the publish socket without keys: listening sockets, epoll, what sockets give and
- * take. What is said is `subscribers`' business. Owned by the native gateway's shell, on its thread.
+/* subscribers_shell: the connections of the publish socket without keys: listening sockets, epoll, what sockets give
+ * and take. What is said is `subscribers`' business. Owned by the native gateway's shell, on its thread.
  *
  * Its turns are short: so many reads, so many writes, then the gateway's other work has its turn. */
 #pragma once

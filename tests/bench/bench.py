@@ -24,6 +24,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 import bench_cluster  # noqa: E402  pylint: disable=wrong-import-position
+import bench_fanout  # noqa: E402  pylint: disable=wrong-import-position
+from bench_fanout import Broken  # noqa: E402  pylint: disable=wrong-import-position
 import support  # noqa: E402  pylint: disable=wrong-import-position
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -48,12 +50,9 @@ GOALS = {
     ("memory idle", "VmRSS MiB"): ("<=", 1 / 3),
     ("memory with 1M values", "RssAnon MiB"): ("<=", 1 / 5),
     **bench_cluster.GOALS,
+    **bench_fanout.GOALS,
 }
 UNITS = {"rate": "/s", "cpu": "CPU s/100k", "p50": "p50 ms", "p99": "p99 ms"}
-
-
-class Broken(Exception):
-    """A row that could not be measured; the bench says so and goes on."""
 
 
 def cpu_seconds(pid):
@@ -111,9 +110,9 @@ class Bench:
 
     # ---- servers ----
 
-    def start(self, system, name):
+    def start(self, system, name, extra=()):
         self.system = system
-        self.server = support.Server(self.binaries[system], os.path.join(self.scratch, system + "-" + name))
+        self.server = support.Server(self.binaries[system], os.path.join(self.scratch, system + "-" + name), extra)
         self.server.start()
 
     def drop(self):
@@ -155,12 +154,15 @@ class Bench:
         try:
             requests, values = action()
         except Broken as error:
-            self.notes.append("%s, %s: %s" % (row, self.system, error))
-            print("    %-8s %-24s BROKEN: %s" % (self.system, row, error), flush=True)
+            self.broken(row, error)
             return
         used = self.cpu_seconds() - before
         values["cpu"] = used / requests * 100000
         self.record(row, **values)
+
+    def broken(self, row, error):
+        self.notes.append("%s, %s: %s" % (row, self.system, error))
+        print("    %-8s %-24s BROKEN: %s" % (self.system, row, error), flush=True)
 
     def run_load(self, mode, *arguments, seconds=None):
         command = [self.load, "--mode", mode, "--endpoint", self.server.target,
@@ -288,10 +290,12 @@ class Bench:
     def run(self):
         for number_of_round in range(self.options.rounds):
             order = SYSTEMS if number_of_round % 2 == 0 else SYSTEMS[::-1]
-            for group in (self.one_key, self.fan_out, self.many_keys, bench_cluster.ClusterRows(self).run):
+            groups = {"one_key": self.one_key, "fan_out": self.fan_out,
+                      "many_subscribers": bench_fanout.FanOutRows(self).run, "many_keys": self.many_keys,
+                      "three_members": bench_cluster.ClusterRows(self).run}
+            for name, group in groups.items():
                 for system in order:
                     if self.options.system in ("both", system):
-                        name = "three_members" if group.__name__ == "run" else group.__name__
                         print("  round %d, %s" % (number_of_round + 1, name), flush=True)
                         self.system = system
                         try:
@@ -351,6 +355,7 @@ def parse():
     parser.add_argument("--keys", type=int, help="default 1,000,000")
     parser.add_argument("--value-bytes", type=int, default=256)
     parser.add_argument("--fan-out-rate", type=float, default=50, help="puts per second of the row at a fixed rate")
+    parser.add_argument("--subscribers", type=int, help="of the rows that say 5000 (--quick: 1,000)")
     parser.add_argument("--settle", type=float, default=5, help="seconds of rest before memory is read")
     parser.add_argument("--quorald", metavar="FILE", help="another program than build/release/quorald")
     parser.add_argument("--dir", default=os.path.join(ROOT, "build"), help="where the data goes (default: build/)")
@@ -358,6 +363,7 @@ def parse():
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (2 if options.quick else 5)
+    options.subscribers = options.subscribers or (1000 if options.quick else 5000)
     options.keys = options.keys or (100000 if options.quick else 1000000)
     return options
 
@@ -370,8 +376,9 @@ def main():
     finally:
         bench.drop()
         shutil.rmtree(bench.scratch, ignore_errors=True)
-    print("\n%d rounds, medians; %g s a row; rows of 1M have %s keys; %d bytes a value; %d cores\n" % (
-        options.rounds, options.seconds, "{:,}".format(options.keys), options.value_bytes, os.cpu_count()))
+    print("\n%d rounds, medians; %g s a row; rows of 1M have %s keys, of 5000 %s; %d bytes a value; %d cores\n" % (
+        options.rounds, options.seconds, "{:,}".format(options.keys), "{:,}".format(options.subscribers),
+        options.value_bytes, os.cpu_count()))
     print(bench.table())
     for note in bench.notes:
         print("BROKEN: " + note)

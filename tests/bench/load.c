@@ -8,8 +8,12 @@
  *   --value-bytes N   256      --seed N         1
  *   --order seq|random         of fill
  *   --watchers N      1000     --streams N      20 (at most one connection each)
- *   --rate PUTS       0        puts per second of fan-out; 0: as fast as --inflight lets it
+ *   --rate PUTS       0        puts per second of put and fan-out; 0: as fast as --inflight lets it
  *   --watch key|prefix         what the watchers of fan-out watch
+ *   --subscribe HOST:PORT      fan-out to ZeroMQ subscribers of that publish socket, a connection each
+ *   --throttled N     0        beside the watchers of fan-out: half of them read once a second, half never
+ *   --pause                    fan-out: says "standing" when all watchers stand, and goes on with a line on stdin;
+ *                              keeps them after the result until stdin ends
  *
  * Ends with 1 when any request failed or any answer was wrong. */
 #include <inttypes.h>
@@ -66,6 +70,28 @@ void load_key(char key[LOAD_KEY_BYTES + 1], uint64_t number)
     key[LOAD_KEY_BYTES] = 0;
 }
 
+void load_stamp(uint8_t *value, int64_t now_ns)
+{
+    memcpy(value, &now_ns, sizeof now_ns);
+}
+
+void load_note_error(load_result_t *result, const char *text)
+{
+    if (result->errors++ == 0) {
+        snprintf(result->error, sizeof result->error, "%s", text);
+    }
+}
+
+/* Receivers have a connection each. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static double cpu_seconds(void)
 {
     struct rusage usage;
@@ -74,7 +100,7 @@ static double cpu_seconds(void)
            (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6;
 }
 
-static void print_result(const load_options_t *options, const load_result_t *result)
+void load_print(const load_options_t *options, const load_result_t *result)
 {
     const load_histogram_t *latency = &result->latency;
     printf("{\"mode\": \"%s\", \"requests\": %" PRIu64 ", \"puts\": %" PRIu64
@@ -82,10 +108,14 @@ static void print_result(const load_options_t *options, const load_result_t *res
            options->mode_name, result->requests, result->puts, result->errors, result->seconds,
            result->seconds > 0 ? (double)result->requests / result->seconds : 0);
     printf("\"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"max_us\": %.1f, \"client_cpu\": %.3f}\n",
+           "\"max_us\": %.1f, ",
            load_histogram_us(latency, 0.5), load_histogram_us(latency, 0.9),
            load_histogram_us(latency, 0.99), load_histogram_us(latency, 0.999),
-           (double)latency->max_ns / 1e3, cpu_seconds());
+           (double)latency->max_ns / 1e3);
+    printf("\"put_p50_us\": %.1f, \"put_p99_us\": %.1f, \"client_cpu\": %.3f}\n",
+           load_histogram_us(&result->put_latency, 0.5),
+           load_histogram_us(&result->put_latency, 0.99), cpu_seconds());
+    fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -93,12 +123,15 @@ int main(int argc, char **argv)
     static load_result_t result; /* the histogram is large */
     load_options_t options;
     load_options_parse(&options, argc, argv);
+    raise_descriptor_limit();
     switch (options.mode) {
     case LOAD_FANOUT: load_run_fanout(&options, &result); break;
     case LOAD_READY: load_run_ready(&options, &result); break;
     default: load_run_requests(&options, &result); break;
     }
-    print_result(&options, &result);
+    if (options.mode != LOAD_FANOUT) {
+        load_print(&options, &result);
+    }
     if (result.errors > 0) {
         fprintf(stderr, "load: %" PRIu64 " errors, the first: %s\n", result.errors, result.error);
     }

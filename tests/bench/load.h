@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "client/grpc_client.h"
+#include "messages/slice.h"
 
 typedef enum load_mode {
     LOAD_PUT,    /* a key out of --keys, fresh random value */
@@ -16,7 +17,7 @@ typedef enum load_mode {
     LOAD_RANGE,  /* --range-keys neighbours, with their values */
     LOAD_COUNT,  /* count_only over all keys */
     LOAD_LIMIT,  /* limit=1 over all keys */
-    LOAD_FANOUT, /* --watchers on what one writer changes */
+    LOAD_FANOUT, /* --watchers, or subscribers, of what one writer changes */
     LOAD_READY,  /* waits for the first linearizable read */
 } load_mode_t;
 
@@ -35,8 +36,12 @@ typedef struct load_options {
     bool random_order; /* fill */
     size_t watchers;
     size_t streams;
-    double rate;       /* puts per second; 0: as fast as the events arrive */
-    bool watch_prefix; /* else the key itself */
+    double rate;           /* puts per second; 0: as fast as answers or events arrive */
+    bool watch_prefix;     /* else the key itself */
+    const char *subscribe; /* HOST:PORT of the publish socket: ZeroMQ subscribers, no watches */
+    size_t throttled;      /* receivers beside --watchers that read once a second or never */
+    bool
+        pauses; /* fan-out: until stdin has a line when all receivers stand, and its end at the end */
 } load_options_t;
 
 /* Ends the program with a message when the command line is not usable. */
@@ -52,11 +57,15 @@ void load_fill_random(uint64_t *state, uint8_t *to, size_t size);
 int64_t load_now_ns(void);
 void load_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* The time of a put, at the beginning of its value. */
+void load_stamp(uint8_t *value, int64_t now_ns);
+
 /* A set of connections to one server, each an instance of the client. */
 typedef struct load_pool {
     grpc_client_t **clients;
-    struct pollfd *fds;
+    struct pollfd *fds; /* what epoll_fd waits for of each */
     size_t clients_n;
+    int epoll_fd; /* for who waits for something else as well; tells of no timer */
 } load_pool_t;
 
 void load_pool_init(load_pool_t *self, const char *endpoint, size_t connections);
@@ -83,8 +92,37 @@ typedef struct load_result {
     char error[160]; /* the first */
     double seconds;
     load_histogram_t latency;
+    load_histogram_t put_latency; /* fan-out at a rate: of the puts themselves */
 } load_result_t;
 
+void load_note_error(load_result_t *result, const char *text);
+void load_print(const load_options_t *options, const load_result_t *result);
+
+/* ---- the receivers of fan-out ---- */
+
+/* What they have to tell. Throttled ones only say that they stand. */
+typedef struct load_sink {
+    void *arg;
+    void (*on_created)(void *arg); /* one more is told of every change from now on */
+    void (*on_value)(void *arg, slice_t value);
+    void (*on_error)(void *arg, const char *text);
+} load_sink_t;
+
+typedef struct load_receivers_ops {
+    void *(*start)(const load_options_t *options, const load_sink_t *sink);
+    int (*fd)(const void *self); /* readable when there is something to do */
+    void (*turn)(void *self);    /* takes what is there, never waits */
+    void (*end)(void *self);
+} load_receivers_ops_t;
+
+extern const load_receivers_ops_t load_watches;     /* over gRPC */
+extern const load_receivers_ops_t load_subscribers; /* over ZeroMQ: docs/protocol.md, section 9 */
+
+enum { LOAD_THROTTLE_MS = 1000 };
+/* The value of an mvccpb.Event; false when there is none. */
+bool load_event_value(slice_t event, slice_t *value);
+
 void load_run_requests(const load_options_t *options, load_result_t *result);
+/* Prints its result itself, while the receivers are still there. */
 void load_run_fanout(const load_options_t *options, load_result_t *result);
 void load_run_ready(const load_options_t *options, load_result_t *result);

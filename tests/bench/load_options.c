@@ -24,6 +24,9 @@ enum {
     OPT_STREAMS,
     OPT_RATE,
     OPT_WATCH,
+    OPT_SUBSCRIBE,
+    OPT_THROTTLED,
+    OPT_PAUSE,
 };
 
 static const struct option long_options[] = {
@@ -42,6 +45,9 @@ static const struct option long_options[] = {
     {"streams", required_argument, NULL, OPT_STREAMS},
     {"rate", required_argument, NULL, OPT_RATE},
     {"watch", required_argument, NULL, OPT_WATCH},
+    {"subscribe", required_argument, NULL, OPT_SUBSCRIBE},
+    {"throttled", required_argument, NULL, OPT_THROTTLED},
+    {"pause", no_argument, NULL, OPT_PAUSE},
     {NULL, 0, NULL, 0},
 };
 
@@ -87,7 +93,7 @@ static void take(load_options_t *self, int option, const char *text)
         self->mode_name = text;
         break;
     case OPT_ENDPOINT: self->endpoint = text; break;
-    case OPT_CONNECTIONS: self->connections = number(text, 1, 1000); break;
+    case OPT_CONNECTIONS: self->connections = number(text, 1, 10000); break;
     case OPT_INFLIGHT: self->inflight = number(text, 1, 100000); break;
     case OPT_REQUESTS: self->requests = number(text, 1, 1000000000); break;
     case OPT_SECONDS: self->seconds = real(text, 86400); break;
@@ -104,6 +110,9 @@ static void take(load_options_t *self, int option, const char *text)
     case OPT_WATCH:
         self->watch_prefix = one_of(text, (const char *const[]){"key", "prefix"}, 2) == 1;
         break;
+    case OPT_SUBSCRIBE: self->subscribe = text; break;
+    case OPT_THROTTLED: self->throttled = number(text, 0, 10000); break;
+    case OPT_PAUSE: self->pauses = true; break;
     default: load_die("see the head of tests/bench/load.c");
     }
 }
@@ -129,7 +138,7 @@ void load_options_parse(load_options_t *self, int argc, char **argv)
     if (optind != argc || self->mode_name == NULL || self->endpoint == NULL) {
         load_die("--mode and --endpoint are needed, words without -- are not");
     }
-    if (self->connections > self->inflight) {
+    if (self->connections > self->inflight && self->mode != LOAD_FANOUT) {
         self->connections = self->inflight;
     }
     if (self->mode == LOAD_RANGE && self->range_keys > self->keys) {

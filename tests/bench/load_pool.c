@@ -1,5 +1,9 @@
 /* Connections and latencies. */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "messages/xalloc.h"
 #include "tests/bench/load.h"
@@ -11,6 +15,7 @@ void load_pool_init(load_pool_t *self, const char *endpoint, size_t connections)
     self->clients = xcalloc(connections, sizeof *self->clients);
     self->fds = xcalloc(connections, sizeof *self->fds);
     self->clients_n = connections;
+    self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < connections; i++) {
         char *error = NULL;
         self->clients[i] = grpc_client_new(&(grpc_client_cfg_t){.endpoints = &endpoint,
@@ -22,6 +27,7 @@ void load_pool_init(load_pool_t *self, const char *endpoint, size_t connections)
         if (self->clients[i] == NULL) {
             load_die("%s", error);
         }
+        self->fds[i].fd = -1;
     }
 }
 
@@ -30,24 +36,49 @@ void load_pool_deinit(load_pool_t *self)
     for (size_t i = 0; i < self->clients_n; i++) {
         grpc_client_destroy(&self->clients[i]);
     }
+    close(self->epoll_fd);
     free(self->clients);
     free(self->fds);
     *self = (load_pool_t){0};
 }
 
+/* epoll learns what the client wants now. A descriptor that was closed has left it by itself. */
+static void follow(load_pool_t *self, size_t i)
+{
+    struct pollfd wanted;
+    struct pollfd *known = &self->fds[i];
+    grpc_client_pollfds(self->clients[i], &wanted); /* each has one endpoint */
+    if (wanted.fd == known->fd && wanted.events == known->events) {
+        return;
+    }
+    struct epoll_event event = {.events = (uint32_t)wanted.events, .data.u64 = i};
+    if (wanted.fd >= 0 && epoll_ctl(self->epoll_fd, EPOLL_CTL_MOD, wanted.fd, &event) != 0 &&
+        (errno != ENOENT || epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, wanted.fd, &event) != 0)) {
+        load_die("epoll: %s", strerror(errno));
+    }
+    *known = wanted;
+}
+
 void load_pool_run(load_pool_t *self, int timeout_ms)
 {
-    struct pollfd *fds = self->fds;
+    enum { READY_MAX = 256 };
+    struct epoll_event ready[READY_MAX];
     for (size_t i = 0; i < self->clients_n; i++) {
-        grpc_client_pollfds(self->clients[i], &fds[i]); /* each has one endpoint */
         int wait = grpc_client_wait_ms(self->clients[i]);
-        if (wait >= 0 && wait < timeout_ms) {
+        if (wait == 0) {
+            grpc_client_process(self->clients[i], NULL);
+        } else if (wait > 0 && wait < timeout_ms) {
             timeout_ms = wait;
         }
+        follow(self, i);
     }
-    int ready = poll(fds, self->clients_n, timeout_ms);
-    for (size_t i = 0; i < self->clients_n; i++) {
-        grpc_client_process(self->clients[i], ready > 0 ? &fds[i] : NULL);
+    int count = epoll_wait(self->epoll_fd, ready, READY_MAX, timeout_ms);
+    for (int k = 0; k < count; k++) {
+        size_t i = ready[k].data.u64;
+        struct pollfd fd = self->fds[i];
+        fd.revents = (short)ready[k].events;
+        grpc_client_process(self->clients[i], &fd);
+        follow(self, i);
     }
 }
 

@@ -1,4 +1,6 @@
-/* Closed loops of unary calls: `inflight` slots, each starts its next request when it has an answer. */
+/* Closed loops of unary calls: `inflight` slots, each starts its next request when it has an answer and, with a rate,
+ * when it is time. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@ typedef struct slot {
     grpc_client_t *client;
     int64_t begin_ns;
     bool has_answer;
+    bool is_idle; /* until the next request is due */
     bool ended;
 } slot_t;
 
@@ -26,7 +29,7 @@ struct run {
     uint64_t random;
     uint64_t started;
     uint64_t stride; /* of fill in random order: coprime to the number of keys */
-    int64_t end_ns;
+    int64_t begin_ns, end_ns;
     size_t active;
     size_t packed_max;
     uint8_t *packed;
@@ -35,9 +38,7 @@ struct run {
 
 static void note_error(run_t *run, const char *text)
 {
-    if (run->result->errors++ == 0) {
-        snprintf(run->result->error, sizeof run->result->error, "%s", text);
-    }
+    load_note_error(run->result, text);
 }
 
 static ProtobufCBinaryData key_data(char *key)
@@ -63,6 +64,7 @@ static size_t pack_put(run_t *run)
     char key[LOAD_KEY_BYTES + 1];
     load_key(key, pick_key(run));
     load_fill_random(&run->random, run->value, run->options->value_bytes);
+    load_stamp(run->value, load_now_ns());
     Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
     put.key = key_data(key);
     put.value = (ProtobufCBinaryData){run->options->value_bytes, run->value};
@@ -162,10 +164,21 @@ static void on_done(void *arg, const grpc_status_t *status)
     start_next(slot);
 }
 
+/* When the next request is to be started. */
+static int64_t due_ns(const run_t *run)
+{
+    double rate = run->options->rate;
+    return rate > 0 ? run->begin_ns + (int64_t)((double)run->started / rate * 1e9) : 0;
+}
+
 static void start_next(slot_t *slot)
 {
     run_t *run = slot->run;
     int64_t now = load_now_ns();
+    slot->is_idle = now < run->end_ns && now < due_ns(run);
+    if (slot->is_idle) {
+        return;
+    }
     if (run->started >= run->options->requests || now >= run->end_ns) {
         slot->ended = true;
         run->active--;
@@ -185,6 +198,22 @@ static void start_next(slot_t *slot)
                              .arg = slot});
     grpc_stream_send(stream, run->packed, size);
     grpc_stream_close_send(stream);
+}
+
+static void start_due(run_t *run, slot_t *slots)
+{
+    for (size_t i = 0; i < run->options->inflight; i++) {
+        if (slots[i].is_idle && !slots[i].ended) {
+            start_next(&slots[i]);
+        }
+    }
+}
+
+static int wait_ms(const run_t *run)
+{
+    int64_t left_ns = due_ns(run) - load_now_ns();
+    int ms = left_ns > 0 ? (int)ceil((double)left_ns / 1e6) : 0;
+    return run->options->rate > 0 && ms < 100 ? ms : 100;
 }
 
 /* A number that visits every key once when added up modulo the number of keys. */
@@ -217,6 +246,7 @@ void load_run_requests(const load_options_t *given, load_result_t *result)
                  .result = result,
                  .random = options.seed,
                  .stride = coprime_stride(options.keys),
+                 .begin_ns = begin,
                  .end_ns = begin + (int64_t)(options.seconds * 1e9),
                  .active = options.inflight,
                  .packed = xmalloc(options.value_bytes + 256),
@@ -229,7 +259,8 @@ void load_run_requests(const load_options_t *given, load_result_t *result)
         start_next(&slots[i]);
     }
     while (run.active > 0) {
-        load_pool_run(&pool, 100);
+        load_pool_run(&pool, wait_ms(&run));
+        start_due(&run, slots);
         if (load_now_ns() > run.end_ns + LOAD_GRACE_S * INT64_C(1000000000)) {
             note_error(&run, "requests without an answer");
             break;

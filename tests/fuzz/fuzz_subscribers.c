@@ -1,5 +1,5 @@
-/* The publish socket without libzmq, from arbitrary bytes of several connections, between publications, sockets that take
- * some of what there is, and time. What a connection is sent is a greeting and whole frames of ours; nothing is
+/* The publish socket without libzmq, from arbitrary bytes of several connections, between publications, sockets that
+ * take some of what there is, and time. What a connection is sent is a greeting and whole frames of ours; nothing is
  * announced that is not there. */
 #include <assert.h>
 #include <stdint.h>

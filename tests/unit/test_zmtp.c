@@ -1,4 +1,5 @@
-/* zmtp: what is written is read again, whatever it is cut into; what is no ZMTP 3 with the NULL mechanism is told apart. */
+/* zmtp: what is written is read again, whatever it is cut into; what is no ZMTP 3 with the NULL mechanism is told
+ * apart. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
