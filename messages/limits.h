@@ -185,6 +185,8 @@
     4096 /* of one revision that are published: more would only overrun every subscriber's queue */
 #define LIMIT_NATIVE_PUBLISH_QUEUE                                                                 \
     10000 /* messages that wait for one subscriber: more than one revision has */
+#define LIMIT_NATIVE_QUEUED                                                                        \
+    4194304 /* messages that wait, each counted per subscriber: 8 to 16 bytes each */
 #define LIMIT_NATIVE_BACKLOG       65536 /* messages between the oldest that waits and the newest */
 #define LIMIT_NATIVE_BACKLOG_BYTES (128u << 20) /* of those that wait: more than one revision has */
 #define LIMIT_NATIVE_SEND_BUFFER_BYTES                                                             \

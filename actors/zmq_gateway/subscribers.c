@@ -50,6 +50,7 @@ struct subscribers {
     backlog_t backlog;
     link_t dirty, clock; /* heads */
     size_t count;
+    size_t queued; /* in all queues */
     buf_t scratch;
 };
 
@@ -209,6 +210,13 @@ static void tell_last(void *context, slice_t text)
     tell(context, UNSUBSCRIBE, text);
 }
 
+static void unwait_first(subscribers_t *self, subscriber_t *subscriber)
+{
+    backlog_unwait(&self->backlog, queue_at(&subscriber->queue, 0));
+    queue_pop(&subscriber->queue);
+    self->queued--;
+}
+
 void subscribers_remove(subscribers_t *self, subscriber_t **subscriber_p)
 {
     subscriber_t *subscriber = *subscriber_p;
@@ -217,8 +225,7 @@ void subscribers_remove(subscribers_t *self, subscriber_t **subscriber_p)
     link_leave(&subscriber->clock);
     topics_leave_all(&self->topics, &subscriber->member, tell_last, self);
     while (subscriber->queue.count > 0) {
-        backlog_unwait(&self->backlog, queue_at(&subscriber->queue, 0));
-        queue_pop(&subscriber->queue);
+        unwait_first(self, subscriber);
     }
     free(subscriber->queue.items);
     publication_drop(&subscriber->partial);
@@ -369,17 +376,29 @@ subscriber_state_t subscribers_input(subscribers_t *self, subscriber_t *subscrib
 
 /* ---- what is said ---- */
 
+/* Those who are behind cannot keep out those who are not. */
+static bool has_room(const subscribers_t *self, const subscriber_t *subscriber)
+{
+    enum { NEARLY_UP_TO_DATE = 64 }; /* one part in so many of a queue */
+    size_t max = self->cfg.queue_max;
+    if (self->queued >= self->cfg.queued_max) {
+        max = max / NEARLY_UP_TO_DATE + 1;
+    }
+    return subscriber->queue.count < max;
+}
+
 static void enqueue(subscribers_t *self, subscriber_t *subscriber, uint64_t number)
 {
     if (subscriber->matched == number) {
         return; /* by another of its subscriptions */
     }
     subscriber->matched = number;
-    if (subscriber->queue.count >= self->cfg.queue_max) {
+    if (!has_room(self, subscriber)) {
         metrics_add(self->metrics, METRIC_NATIVE_DROPPED, 1);
         return;
     }
     queue_push(&subscriber->queue, number);
+    self->queued++;
     backlog_wait(&self->backlog, number);
     set_dirty(self, subscriber);
 }
@@ -469,10 +488,9 @@ static void send_own(subscriber_t *subscriber, size_t *bytes)
 /* What has begun is held, since the backlog may forget it. What is gone takes nothing along. */
 static void send_queue(subscribers_t *self, subscriber_t *subscriber, size_t *bytes)
 {
-    queue_t *queue = &subscriber->queue;
+    const queue_t *queue = &subscriber->queue;
     while (queue->count > 0) {
-        uint64_t number = queue_at(queue, 0);
-        publication_t *next = backlog_get(&self->backlog, number);
+        publication_t *next = backlog_get(&self->backlog, queue_at(queue, 0));
         if (next && *bytes == 0) {
             return;
         }
@@ -483,8 +501,7 @@ static void send_queue(subscribers_t *self, subscriber_t *subscriber, size_t *by
         } else {
             metrics_add(self->metrics, METRIC_NATIVE_DROPPED, 1);
         }
-        backlog_unwait(&self->backlog, number);
-        queue_pop(queue);
+        unwait_first(self, subscriber);
     }
 }
 

@@ -5,8 +5,8 @@
  * (docs/BENCHMARKS.md, "Many subscribers"). Here a subscriber that keeps up is some hundred bytes, a publication is
  * there once, and what goes to one socket in a turn goes in one system call. With CURVE the publish socket is libzmq's.
  *
- * What a subscriber does not take waits for it, up to LIMIT_NATIVE_PUBLISH_QUEUE publications and the bounds of the
- * backlog; what comes then is lost for it, which it notices (docs/protocol.md).
+ * What a subscriber does not take waits for it, up to LIMIT_NATIVE_PUBLISH_QUEUE publications, LIMIT_NATIVE_QUEUED for
+ * all, and the bounds of the backlog; what comes then is lost for it, which it notices (docs/protocol.md).
  *
  * The shell's part:
  *   a connection               -> subscribers_add
@@ -28,7 +28,9 @@ typedef struct subscriber subscriber_t;
 typedef struct {
     size_t topics_max, topic_bytes_max, seats_max; /* of all subscribers */
     size_t queue_max;                              /* publications that wait for one of them */
-    size_t backlog_max, backlog_bytes_max;         /* that wait for any of them */
+    size_t
+        queued_max; /* that wait, each counted for each of them; above it only who is nearly up to date gets more */
+    size_t backlog_max, backlog_bytes_max; /* that wait for any of them */
     uint64_t
         heartbeat_us; /* who has said nothing for so long is asked; who has no handshake by then is gone */
     uint64_t silence_us; /* and who has said nothing for so long */

@@ -63,6 +63,7 @@ subscribers_shell_t *subscribers_shell_new(const subscribers_sink_t *sink, metri
                              .topic_bytes_max = LIMIT_NATIVE_SUBSCRIBED_BYTES,
                              .seats_max = LIMIT_NATIVE_SUBSCRIPTIONS,
                              .queue_max = LIMIT_NATIVE_PUBLISH_QUEUE,
+                             .queued_max = LIMIT_NATIVE_QUEUED,
                              .backlog_max = LIMIT_NATIVE_BACKLOG,
                              .backlog_bytes_max = LIMIT_NATIVE_BACKLOG_BYTES,
                              .heartbeat_us = HEARTBEAT_US,
@@ -117,15 +118,27 @@ static void set_up(int fd)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
+static void refuse(subscribers_shell_t *self, int fd)
+{
+    metrics_add(self->metrics, METRIC_NATIVE_SUBSCRIBERS_REFUSED, 1);
+    close(fd);
+}
+
 static void adopt(subscribers_shell_t *self, int fd, uint64_t now_us)
 {
     connection_t *one = xcalloc(1, sizeof *one);
     *one = (connection_t){.source = SOURCE_CONNECTION, .fd = fd, .index = self->count};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = one};
+    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &event) <
+        0) { /* the user's limit of watched descriptors */
+        free(one);
+        refuse(self, fd);
+        return;
+    }
     one->subscriber = subscribers_add(self->core, one, now_us);
     self->all = xgrow(self->all, &self->capacity, self->count + 1, sizeof *self->all);
     self->all[self->count++] = one;
     set_up(fd);
-    watch(self, EPOLL_CTL_ADD, fd, EPOLLIN, one);
 }
 
 static void drop(subscribers_shell_t *self, connection_t *one)
@@ -148,8 +161,7 @@ static void accept_some(subscribers_shell_t *self, const listener_t *listener, u
             return;
         }
         if (self->count >= self->count_max) {
-            metrics_add(self->metrics, METRIC_NATIVE_SUBSCRIBERS_REFUSED, 1);
-            close(fd);
+            refuse(self, fd);
         } else {
             adopt(self, fd, now_us);
         }

@@ -186,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                              .topic_bytes_max = 30,
                              .seats_max = 24,
                              .queue_max = 6,
+                             .queued_max = 9,
                              .backlog_max = 10,
                              .backlog_bytes_max = 1000,
                              .heartbeat_us = 5000000,

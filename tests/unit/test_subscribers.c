@@ -14,6 +14,7 @@
 
 enum {
     QUEUE = 8,
+    QUEUED = 24,
     BACKLOG = 32,
     BACKLOG_BYTES = 4096,
     HEARTBEAT_US = 5000000,
@@ -60,6 +61,7 @@ static int set_up(void **state)
                              .topic_bytes_max = 1000,
                              .seats_max = 100,
                              .queue_max = QUEUE,
+                             .queued_max = QUEUED,
                              .backlog_max = BACKLOG,
                              .backlog_bytes_max = BACKLOG_BYTES,
                              .heartbeat_us = HEARTBEAT_US,
@@ -384,6 +386,34 @@ static void who_takes_nothing_loses_what_is_beyond_its_queue(void **state)
 }
 
 /* Four of these fit. What has begun is held by who has begun it. */
+static void queues_are_bounded_for_all_of_them(void **state)
+{
+    rig_t *rig = *state;
+    peer_t *slow[QUEUED / QUEUE + 1];
+    for (size_t i = 0; i <= QUEUED / QUEUE; i++) {
+        slow[i] = subscribed(rig, "a");
+        slow[i]->room = 0;
+    }
+    peer_t *quick = subscribed(rig, "a");
+    for (unsigned i = 0; i < QUEUE; i++) {
+        publish_number(rig, "a", i);
+        run(rig);
+    }
+    /* Six wait for each of four, not eight; who reads gets everything. */
+    assert_int_equal(dropped(rig), QUEUE);
+    expect_got(quick, "!READY,a=0,a=1,a=2,a=3,a=4,a=5,a=6,a=7,");
+    for (size_t i = 0; i <= QUEUED / QUEUE; i++) {
+        hang_up(rig, &slow[i]);
+    }
+    /* And the room is there again. */
+    quick->room = 0;
+    for (unsigned i = 0; i < QUEUE; i++) {
+        publish_number(rig, "a", i);
+    }
+    assert_int_equal(dropped(rig), QUEUE);
+    hang_up(rig, &quick);
+}
+
 static void what_waits_for_slow_ones_is_bounded_for_all_of_them(void **state)
 {
     enum { SLOW = 3, ROUNDS = 4, ROOM = 5, WHOLE = 3 + 9 + 1000, LAST = 3 + 2 + 4 };
@@ -540,6 +570,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_takes_nothing_loses_what_is_beyond_its_queue, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(queues_are_bounded_for_all_of_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_for_slow_ones_is_bounded_for_all_of_them, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_hangs_up_leaves_nothing_waiting, set_up, tear_down),
