@@ -126,11 +126,12 @@ void client_entry_looked(client_entry_t *self, uint64_t now_us, bool exists, int
     bool is_ours =
         exists && lease == self->put_lease && slice_equal(value, bytes_slice(self->value));
     bool is_anothers = exists && lease != 0 && !was_ours(self, lease);
+    /* Deleted, written over by hand, or of a restored backup. */
+    bool is_lost = self->state == CLIENT_ENTRY_THERE && !is_ours && !is_anothers;
+    bool is_free_again = self->state == CLIENT_ENTRY_TAKEN && !is_anothers;
     if (self->state == CLIENT_ENTRY_THERE && is_anothers) {
         self->state = CLIENT_ENTRY_TAKEN;
-    } else if (self->state == CLIENT_ENTRY_THERE && !is_ours) {
-        put_again(self); /* deleted, written over by hand, or of a restored backup */
-    } else if (self->state == CLIENT_ENTRY_TAKEN && !is_anothers) {
+    } else if (is_lost || is_free_again) {
         put_again(self);
     }
     client_entry_step(self, now_us);

@@ -322,7 +322,7 @@ void quoral_client_destroy(quoral_client_t **self_p)
     *self_p = NULL;
     pthread_mutex_lock(&self->lock);
     self->is_stopping = true;
-    self->stop_us = client_now_us() + FAREWELL_MS * US_PER_MS;
+    self->stop_us = client_now_us() + (uint64_t)FAREWELL_MS * US_PER_MS;
     client_wake(self);
     pthread_mutex_unlock(&self->lock);
     pthread_join(self->thread, NULL);
