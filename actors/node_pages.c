@@ -77,6 +77,49 @@ static void actors_text(const node_pages_t *self, buf_t *out)
     }
 }
 
+/* A message that an actor has taken. */
+typedef struct {
+    trace_entry_t entry;
+    actor_id_t to;
+    size_t order; /* among those of one time: of one actor they stay as they came */
+} taken_t;
+
+static int by_time(const void *a, const void *b)
+{
+    const taken_t *x = a;
+    const taken_t *y = b;
+    if (x->entry.at_us != y->entry.at_us) {
+        return x->entry.at_us < y->entry.at_us ? -1 : 1;
+    }
+    return x->order < y->order ? -1 : 1;
+}
+
+/* The last messages of all actors, the newest at the end. */
+static void trace_text(const node_pages_t *self, buf_t *out)
+{
+    taken_t *taken = xcalloc((size_t)ACTOR_COUNT * LIMIT_TRACE_ENTRIES, sizeof *taken);
+    size_t count = 0;
+    for (int id = 1; id < ACTOR_COUNT; id++) {
+        trace_entry_t entries[LIMIT_TRACE_ENTRIES];
+        size_t there = trace_read(runtime_trace(self->actors[id]), entries);
+        for (size_t i = 0; i < there; i++) {
+            taken[count] = (taken_t){.entry = entries[i], .to = (actor_id_t)id, .order = count};
+            count++;
+        }
+    }
+    qsort(taken, count, sizeof *taken, by_time);
+    uint64_t now_us = clock_monotonic_us();
+    append_text(out, xasprintf("%14s %-14s %-14s %s\n", "us-ago", "from", "to", "message"));
+    for (size_t i = 0; i < count; i++) {
+        const trace_entry_t *entry = &taken[i].entry;
+        uint64_t age_us = now_us > entry->at_us ? now_us - entry->at_us : 0;
+        append_text(out,
+                    xasprintf("%14" PRIu64 " %-14s %-14s %s\n", age_us, actor_name(entry->from),
+                              actor_name(taken[i].to), msg_kind_name(entry->kind)));
+    }
+    free(taken);
+}
+
 static void wiring_text(buf_t *out)
 {
     char *text = NULL;
@@ -95,9 +138,12 @@ static void debug_text(void *context, const char *page, buf_t *out)
     if (strcmp(page, "") == 0) {
         append_text(out,
                     xstrdup("/debug/actors  queues, credits, turns and busy share of each actor\n"
+                            "/debug/trace   the last messages that each actor has taken\n"
                             "/debug/wiring  who talks to whom, as Graphviz\n"));
     } else if (strcmp(page, "actors") == 0) {
         actors_text(context, out);
+    } else if (strcmp(page, "trace") == 0) {
+        trace_text(context, out);
     } else if (strcmp(page, "wiring") == 0) {
         wiring_text(out);
     }

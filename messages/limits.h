@@ -23,6 +23,7 @@
 #define LIMIT_APPEND_ENTRIES 4096       /* entries of one APPEND_LOG */
 #define LIMIT_APPEND_BYTES   (8u << 20) /* bytes of one APPEND_LOG, unless a single entry is larger */
 #define LIMIT_STEP_BURST     64 /* messages a shell steps before it looks at its pipe again */
+#define LIMIT_TRACE_ENTRIES  64 /* messages of each actor in /debug/trace: the last burst */
 
 /* ---- members of a cluster ---- */
 #define LIMIT_MEMBERS 64 /* votes cost a message each; seven voters are many already */

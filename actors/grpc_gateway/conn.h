@@ -96,8 +96,8 @@ conn_t *h2_conn_new(const conn_env_t *env, uint64_t now_us);
 typedef struct {
     void *context;
     void (*metrics_text)(void *context, buf_t *out); /* Prometheus text 0.0.4 */
-    /* Appends a page below /debug/: "" = index, "actors", "wiring"; nothing = no such page. NULL =
-     * --enable-pprof is off. */
+    /* Appends a page below /debug/: "" = index, "actors", "trace", "wiring"; nothing = no such page.
+     * NULL = --enable-pprof is off. */
     void (*debug_text)(void *context, const char *page, buf_t *out);
     /* The JSON of /debug/vars; NULL = no such page. */
     void (*vars_text)(void *context, const api_status_t *status, buf_t *out);

@@ -8,6 +8,7 @@
 
 #include "actors/runtime/clock.h"
 #include "actors/runtime/mailbox.h"
+#include "actors/runtime/trace.h"
 #include "actors/wiring.h"
 #include "messages/limits.h"
 #include "messages/xalloc.h"
@@ -35,6 +36,7 @@ struct runtime {
     bool mailbox_wet[MAILBOX_COUNT], pipe_wet;
     uint64_t started_us;
     shared_stats_t stats;
+    trace_t trace;
 };
 
 static void mailbox_address(char *text, size_t size, actor_id_t actor, mailbox_id_t mailbox)
@@ -142,6 +144,9 @@ static void end_node_if_wanted(runtime_t *self)
 static void step(runtime_t *self, uint64_t now_us, msg_t *msg)
 {
     step_in_t in = {.now_us = now_us, .msg = msg};
+    if (msg) {
+        trace_note(&self->trace, now_us, msg);
+    }
     self->cfg.ops->step(self->cfg.core, &in, self->outbox);
 }
 
@@ -442,6 +447,11 @@ runtime_stats_t runtime_stats(const runtime_t *self)
         .step_max_us = atomic_load_explicit(&self->stats.step_max_us, memory_order_relaxed),
         .started_us = self->started_us,
     };
+}
+
+const trace_t *runtime_trace(const runtime_t *self)
+{
+    return &self->trace;
 }
 
 actor_id_t runtime_id(const runtime_t *self)

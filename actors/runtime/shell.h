@@ -8,6 +8,7 @@
 
 #include "actors/core/metrics.h"
 #include "actors/core/step.h"
+#include "actors/runtime/trace.h"
 
 typedef struct runtime runtime_t;
 
@@ -71,6 +72,7 @@ typedef struct {
     uint64_t turns, messages, busy_us, step_max_us, started_us;
 } runtime_stats_t;
 runtime_stats_t runtime_stats(const runtime_t *self);
+const trace_t *runtime_trace(const runtime_t *self); /* without CREDIT */
 actor_id_t runtime_id(const runtime_t *self);
 /* What is in flight from this actor to another, as of its last turn. */
 outbox_load_t runtime_load(const runtime_t *self, actor_id_t to);

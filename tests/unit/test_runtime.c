@@ -81,6 +81,19 @@ static runtime_t *start(actor_id_t id, const core_ops_t *ops, void *core)
     return runtime_new(&cfg);
 }
 
+/* What the actor was sent last, and STOP at the end. */
+static void check_trace(const runtime_t *runtime, actor_id_t from, msg_kind_t kind)
+{
+    trace_entry_t entries[LIMIT_TRACE_ENTRIES];
+    assert_int_equal(trace_read(runtime_trace(runtime), entries), LIMIT_TRACE_ENTRIES);
+    for (size_t i = 0; i + 1 < LIMIT_TRACE_ENTRIES; i++) {
+        assert_int_equal(entries[i].from, from);
+        assert_int_equal(entries[i].kind, kind);
+        assert_true(entries[i].at_us > 0 && entries[i].at_us <= entries[i + 1].at_us);
+    }
+    assert_int_equal(entries[LIMIT_TRACE_ENTRIES - 1].kind, MSG_STOP);
+}
+
 static void questions_are_answered_in_order_between_threads(void **state)
 {
     (void)state;
@@ -101,6 +114,8 @@ static void questions_are_answered_in_order_between_threads(void **state)
     runtime_join(replicator);
     runtime_stats_t stats = runtime_stats(replicator);
     assert_true(stats.messages >= QUESTIONS);
+    check_trace(replicator, ACTOR_GRPC_GATEWAY, MSG_READ);
+    check_trace(gateway, ACTOR_REPLICATOR, MSG_READ_AT);
     runtime_destroy(&gateway);
     runtime_destroy(&replicator);
     assert_int_equal(asker.answered, QUESTIONS);
@@ -147,12 +162,35 @@ static void what_was_never_received_is_freed(void **state)
     assert_int_equal(sent, 100);
 }
 
+static void a_trace_keeps_the_last_messages(void **state)
+{
+    (void)state;
+    trace_t trace = {0};
+    trace_entry_t entries[LIMIT_TRACE_ENTRIES];
+    assert_int_equal(trace_read(&trace, entries), 0);
+    const uint64_t years_us = (uint64_t)5 * 365 * 24 * 3600 * 1000000;
+    for (uint64_t i = 1; i <= 3 * LIMIT_TRACE_ENTRIES; i++) {
+        msg_t msg = {.kind = (msg_kind_t)(MSG_KINDS_COUNT - 1 - i % 2),
+                     .from = (actor_id_t)(PORT_END - 1 - i % 3)};
+        trace_note(&trace, years_us + i, &msg);
+        size_t there = trace_read(&trace, entries);
+        assert_int_equal(there, i < LIMIT_TRACE_ENTRIES ? i : LIMIT_TRACE_ENTRIES);
+        for (uint64_t at = 0; at < there; at++) {
+            uint64_t number = i - there + 1 + at;
+            assert_true(entries[at].at_us == years_us + number);
+            assert_int_equal(entries[at].kind, MSG_KINDS_COUNT - 1 - number % 2);
+            assert_int_equal(entries[at].from, PORT_END - 1 - number % 3);
+        }
+    }
+}
+
 int main(void)
 {
     zsys_handler_set(NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(questions_are_answered_in_order_between_threads),
         cmocka_unit_test(what_was_never_received_is_freed),
+        cmocka_unit_test(a_trace_keeps_the_last_messages),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     zsys_shutdown();
