@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""curl against the HTTP side, and a process manager's SIGTERM.
+"""curl against the HTTP side and its live diagnostics, and a process manager's SIGTERM.
 
-    http_sigterm.py --server build/release/quorald [--part http|sigterm]
+    http_sigterm.py --server build/release/quorald [--part http|debug|sigterm]
 """
 
 import fnmatch
@@ -189,26 +189,31 @@ def compare_variables(server, reference):
         equal(ours["raft.status"][name], theirs["raft.status"][name], "raft.status: " + name)
 
 
-def left_out():
-    """The names in the sections of docs/METRICS.md that say what is not there."""
+def documented():
+    """The patterns of names in docs/METRICS.md: (of what is there, of what is left out)."""
     with open(os.path.join(support.ROOT, "docs", "METRICS.md")) as f:
         text = f.read()
-    sections = [s for s in re.split(r"^## ", text, flags=re.M) if s.startswith(("Without a meaning", "Not yet"))]
-    equal(len(sections), 2, "sections of docs/METRICS.md about what is not there")
-    return [name for s in sections for name in re.findall(r"`([a-z0-9_*]+)`", s)]
+    there, left_out = [], []
+    for section in re.split(r"^## ", text, flags=re.M):
+        names = left_out if section.startswith(("Without a meaning", "Not yet")) else there
+        names += re.findall(r"`([a-z0-9_*]+)(?:\{[a-z,_]+\})?`", section)
+    check(there and left_out, "no sections of docs/METRICS.md about what is there and what is not")
+    return there, left_out
 
 
 def compare_families(ours, theirs):
-    """What the reference has is here or named as left out, and what is named as left out is not here."""
-    def family(name):
-        return re.sub("_(bucket|sum|count)$", "", name)
-    names = left_out()
-    for name in sorted({family(n) for n in theirs} - {family(n) for n in ours}):
-        check(any(fnmatch.fnmatch(name, pattern) for pattern in names),
-              "%s is neither there nor named in docs/METRICS.md as left out" % name)
-    for name in sorted({family(n) for n in ours}):
-        check(not any(fnmatch.fnmatch(name, pattern) for pattern in names),
-              "docs/METRICS.md says that %s is left out, but it is there" % name)
+    """What only one of them has is in docs/METRICS.md, and what that names as left out is not here."""
+    ours, theirs = ({re.sub("_(bucket|sum|count)$", "", name) for name in page} for page in (ours, theirs))
+    there, left_out = documented()
+
+    def is_in(name, patterns):
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    for name in sorted(theirs - ours):
+        check(is_in(name, left_out), "%s is neither there nor named in docs/METRICS.md as left out" % name)
+    for name in sorted(ours - theirs):
+        check(is_in(name, there), "%s is not etcd's, and docs/METRICS.md says nothing of it" % name)
+    for name in sorted(ours):
+        check(not is_in(name, left_out), "docs/METRICS.md says that %s is left out, but it is there" % name)
 
 
 def alike(page, name):
@@ -267,6 +272,53 @@ def part_http(server, options):
     check(not differences, "%d differences on the HTTP side" % len(differences))
 
 
+# ---- /debug/ ----
+
+
+def page(server, path):
+    status, headers, body = curl(server, "GET", path)
+    equal((status, headers["content-type"]), (200, "text/plain; charset=utf-8"), path)
+    return body
+
+
+def part_debug(server, options):
+    """--enable-pprof: the index names the pages, and they show the actors of the wiring and what a put was between them."""
+    equal(curl(server, "GET", "/debug/actors")[0], 404, "/debug/actors without --enable-pprof")
+    server.stop()
+    server.extra.append("--enable-pprof")
+    server.start()
+    load = Load(server.client_port, "d", 1).start()
+    end = time.monotonic() + 20
+    while load.acked() < 500 and time.monotonic() < end:
+        time.sleep(0.002)
+    names = [line.split()[0] for line in page(server, "/debug/").splitlines()]
+    equal(names, ["/debug/actors", "/debug/trace", "/debug/wiring"], "/debug/")
+    trace = [tuple(line.split()[1:]) for line in page(server, "/debug/trace").splitlines()[1:]]
+    load.stop()
+    load.join()
+    for taken in (("grpc_gateway", "replicator", "PROPOSE"), ("replicator", "wal_writer", "APPEND_LOG"),
+                  ("wal_writer", "replicator", "LOG_DURABLE"), ("replicator", "applier", "COMMITTED"),
+                  ("applier", "grpc_gateway", "RESULT")):
+        check(taken in trace, "/debug/trace has no %s: %s" % (taken, trace))
+    wiring = subprocess.run([options.server, "--print-wiring"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    equal(page(server, "/debug/wiring"), wiring, "/debug/wiring beside --print-wiring")
+    edges = set(re.findall(r"^  (\w+) -> (\w+) \[", wiring, re.M))
+    ports = re.findall(r"^  (\w+) -> (\w+) \[.*dir=both", wiring, re.M)
+    for edge in {t[:2] for t in trace if t[0] != "none"}:
+        check(edge in edges or edge[::-1] in ports, "/debug/trace: %s is no edge of the wiring" % (edge,))
+    actors, loads = page(server, "/debug/actors").split("\n\n")
+    shown = {line.split()[0]: line.split()[1:] for line in actors.splitlines()[1:]}
+    equal(set(shown), {name for edge in edges for name in edge} - {port for _, port in ports},
+          "actors of /debug/actors")
+    for name in ("grpc_gateway", "replicator", "wal_writer", "applier"):
+        turns, messages, busy, longest = shown[name]
+        check(int(turns) > 0 and int(messages) > 0 and float(busy.rstrip("%")) > 0 and int(longest) > 0,
+              "/debug/actors after a load: %s %s" % (name, shown[name]))
+    for line in loads.splitlines()[1:]:
+        sender, receiver, messages, messages_max, _, _ = line.split()
+        check((sender, receiver) in edges and int(messages) <= int(messages_max), "/debug/actors: %s" % line)
+
+
 # ---- SIGTERM ----
 
 
@@ -297,7 +349,7 @@ def part_sigterm(server, options):
     server.start()
 
 
-PARTS = {"http": part_http, "sigterm": part_sigterm}
+PARTS = {"http": part_http, "debug": part_debug, "sigterm": part_sigterm}
 
 
 def main():
