@@ -8,7 +8,8 @@ mounted, mount the copy, start on it. What was not synced is not in the copy (me
 reliability testing without special kernels). The next cut goes on from the copy, so an early loss is seen late too.
 
 The cuts fall, in turn, at a random moment; right after the data directory changed (a table written or deleted: a flush);
-while a compaction runs; and one in ten right after a segment of the log was deleted. Needs root and loop devices.
+while a compaction runs; and one in ten right after a segment of the log was deleted. A cut whose event did not happen
+does not count: the test fails. Needs root and loop devices.
 """
 
 import os
@@ -85,15 +86,17 @@ class Compactor(threading.Thread):
         super().__init__(daemon=True)
         self.target = target
         self.revisions = list(range(first, last, step)) + [last]
-        self.started = 0
+        self.asked = 0
+        self.answered = 0
 
     def run(self):
         calls = support.Calls(self.target)
         try:
             for revision in self.revisions:
-                self.started += 1
+                self.asked += 1
                 calls.unary("etcdserverpb.KV/Compact")(
                     rpc.CompactionRequest(revision=revision, physical=True).SerializeToString(), timeout=5)
+                self.answered += 1
         except Exception:  # pylint: disable=broad-except
             pass  # killed, or the revision was compacted before
         calls.close()
@@ -123,41 +126,59 @@ def wait_for_purge(server, load):
     support.fail("no segment of the log was deleted under load:\n" + server.tail())
 
 
+def wait_for_change(disk, load):
+    """Until a table or a segment comes or goes."""
+    end = time.monotonic() + 30
+    then = listing(disk.mount_point)
+    while listing(disk.mount_point) == then:
+        if time.monotonic() > end or not load.running():
+            support.fail("no file came or went under load: nothing was flushed")
+
+
+def start_compaction(server, ledger, rng):
+    # Never above the last check: the next one needs the history since then.
+    compactor = Compactor(server.target, ledger.compacted + 1, ledger.base, rng.choice([50, 500, 2 ** 40]))
+    compactor.start()
+    end = time.monotonic() + 30
+    while not compactor.asked:
+        if time.monotonic() > end:
+            support.fail("no compaction was asked for")
+        time.sleep(0.0002)
+    ledger.compacted = ledger.base  # perhaps; what is below need not be readable any more
+    return compactor
+
+
 def one_cut(server, disk, ledger, rng, mode, number):
-    """Returns (acknowledged before, table or segment files created, deleted)."""
+    """Returns (acknowledged before, table or segment files created, deleted, whether a compaction was cut short)."""
     before_files = listing(disk.mount_point)
     # Large values fill segments of 64 MiB soon.
     load = Load(server.client_port, "c%d" % number, rng.randrange(2 ** 32), inflight=16 if mode == PURGE else 64,
                 value_bytes=(60000, 100000) if mode == PURGE else (200, 8000)).start()
     wait_for_load(load, server, "cut %d" % number)
+    compactor = None
     if mode == RANDOM:
         time.sleep(rng.random() * 0.3)
     elif mode == PURGE:
         wait_for_purge(server, load)
         time.sleep(rng.choice([0, 0, 0.001, 0.01]))
     elif mode == FILES:
-        end = time.monotonic() + 10
-        now = listing(disk.mount_point)
-        while listing(disk.mount_point) == now and time.monotonic() < end and load.running():
-            pass
+        wait_for_change(disk, load)
         time.sleep(rng.choice([0, 0, 0.001, 0.005, 0.02]))
     else:
-        # Never above the last check: the next one needs the history since then.
-        compactor = Compactor(server.target, ledger.compacted + 1, ledger.base, rng.choice([50, 500, 2 ** 40]))
-        compactor.start()
-        end = time.monotonic() + 10
-        while not compactor.started and time.monotonic() < end:
-            time.sleep(0.0002)
+        compactor = start_compaction(server, ledger, rng)
         time.sleep(rng.random() * 0.02)
-        ledger.compacted = ledger.base  # perhaps; what is below need not be readable any more
     files = listing(disk.mount_point)
+    asked = compactor.asked if compactor else 0
     server.kill()
     load.join()
+    if compactor:
+        compactor.join()
     acked = load.acked()
     disk.cut()
     server.start(timeout=60)
     ledger.check(server.target, load)
-    return acked, len(files - before_files), len(before_files - files)
+    return (acked, len(files - before_files), len(before_files - files),
+            compactor is not None and asked > compactor.answered)
 
 
 def cuts_on(kind, options, directory, rng, cuts):
@@ -166,17 +187,18 @@ def cuts_on(kind, options, directory, rng, cuts):
                             extra=["--snapshot-count=%d" % options.snapshot_count])
     server.log_path = os.path.join(directory, kind + ".log")  # not on the disk that loses power
     ledger = Ledger()
-    total = {"created": 0, "deleted": 0, "fewest": None}
+    total = {"created": 0, "deleted": 0, "fewest": None, "cut short": 0}
     modes = [0, 0, 0, 0]
     try:
         disk.mount()
         server.start()
         for number in range(cuts):
             mode = PURGE if number % 10 == 3 else number % 3  # it takes longer than the others
-            acked, created, deleted = one_cut(server, disk, ledger, rng, mode, number)
+            acked, created, deleted, cut_short = one_cut(server, disk, ledger, rng, mode, number)
             modes[mode] += 1
             total["created"] += created
             total["deleted"] += deleted
+            total["cut short"] += cut_short
             total["fewest"] = acked if total["fewest"] is None else min(total["fewest"], acked)
             if mode == PURGE:  # not just before a cut in a compaction: that needs something to do
                 ledger.tidy(server.target)
@@ -184,11 +206,13 @@ def cuts_on(kind, options, directory, rng, cuts):
         server.stop()
         disk.unmount()
     support.count("power cuts: %-5s %2d (%s), each after at least %d acknowledged writes: all %d there, %d unanswered ones found "
-          "whole; files created %d, deleted %d under load" % (
+          "whole; files created %d, deleted %d under load; %d compactions cut short" % (
               kind, cuts, ", ".join("%d %s" % (n, MODES[i]) for i, n in enumerate(modes)), total["fewest"] or 0,
-              ledger.checked, ledger.unknown, total["created"], total["deleted"]))
+              ledger.checked, ledger.unknown, total["created"], total["deleted"], total["cut short"]))
     if (total["fewest"] or 0) < MINIMUM:
         support.fail("a cut without its load does not count")
+    if modes[COMPACTION] and not total["cut short"]:
+        support.fail("no compaction was cut short")
 
 
 def main():

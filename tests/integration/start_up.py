@@ -221,7 +221,6 @@ def part_damage(options, directory):
         check(at > 0, "the log does not hold what was written")
         f.seek(at + 30)
         f.write(b"Y")
-    # flushes may have made this part of the log unneeded; then it may also start
     server.start(wait=False)
     end = time.monotonic() + 20
     while server.alive() and time.monotonic() < end and not any(r in server.log_since_start() for r in support.READY):
