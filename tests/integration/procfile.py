@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The three members of docker/Procfile, started by foreman and by `./dev cluster`.
 
-    procfile.py --server build/release/quorald [--ctl build/release/quoralctl] [--part all|foreman|cluster]
+    procfile.py --server build/release/quorald [--part all|foreman|cluster]
 
 The lines of the Procfile are what users paste, so they are tested as they are, with their ports. Two such tests on one
 machine wait for each other.
