@@ -10,9 +10,9 @@ enum { SIGNATURE_END = 9, MAJOR = 10, MINOR = 11, MECHANISM = 12, AS_SERVER = 32
 static const uint8_t greeting[ZMTP_GREETING_BYTES] = {
     [0] = 0xff, [SIGNATURE_END] = 0x7f, [MAJOR] = 3, [MINOR] = 1, [MECHANISM] = 'N', 'U', 'L', 'L'};
 
-void zmtp_write_greeting(buf_t *out)
+slice_t zmtp_greeting(void)
 {
-    buf_append(out, greeting, sizeof greeting);
+    return slice(greeting, sizeof greeting);
 }
 
 int zmtp_read_greeting(slice_t in, uint8_t *minor)

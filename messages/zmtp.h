@@ -6,7 +6,7 @@
 
 #include "messages/buf.h"
 
-enum { ZMTP_GREETING_BYTES = 64, ZMTP_HEAD_BYTES_MAX = 9 };
+enum { ZMTP_GREETING_BYTES = 64, ZMTP_VERSION_BYTES = 11, ZMTP_HEAD_BYTES_MAX = 9 };
 enum { ZMTP_MORE = 1, ZMTP_LONG = 2, ZMTP_COMMAND = 4 }; /* flags of a frame */
 
 enum {
@@ -16,8 +16,9 @@ enum {
     ZMTP_OTHER_MECHANISM = 4, /* CURVE, mostly */
 };
 
-/* All of it, of a side that is no server in the sense of a mechanism. */
-void zmtp_write_greeting(buf_t *out);
+/* All of it, of a side that is no server in the sense of a mechanism. Whoever wants to see the other side's mechanism
+ * before that one sees this says ZMTP_VERSION_BYTES of it, and the rest when it has got as many. */
+slice_t zmtp_greeting(void);
 /* 0 or one of the above; *minor is that of version 3. Says so as soon as it can: of a whole greeting nobody is sure
  * who speaks another version. */
 int zmtp_read_greeting(slice_t in, uint8_t *minor) __attribute__((warn_unused_result));

@@ -8,7 +8,7 @@
 #include "messages/xalloc.h"
 #include "messages/zmtp.h"
 
-typedef enum { GREETING, HANDSHAKE, ACTIVE } phase_t;
+typedef enum { VERSION, GREETING, HANDSHAKE, ACTIVE } phase_t;
 
 /* In a list, or alone. */
 typedef struct link link_t;
@@ -182,7 +182,7 @@ subscriber_t *subscribers_add(subscribers_t *self, void *owner, uint64_t now_us)
     link_init(&subscriber->dirty);
     link_init(&subscriber->clock);
     look_again(self, subscriber, now_us);
-    zmtp_write_greeting(&subscriber->own);
+    buf_append(&subscriber->own, zmtp_greeting().data, ZMTP_VERSION_BYTES);
     set_dirty(self, subscriber);
     metrics_set(self->metrics, METRIC_NATIVE_SUBSCRIBERS, ++self->count);
     return subscriber;
@@ -318,9 +318,22 @@ static subscriber_state_t on_frame(subscribers_t *self, subscriber_t *subscriber
                                        : on_message(self, subscriber, frame);
 }
 
+/* The rest of ours: a side that saw our mechanism earlier might not tell its own. */
+static void greet(subscribers_t *self, subscriber_t *subscriber)
+{
+    slice_t greeting = zmtp_greeting();
+    buf_append(&subscriber->own, greeting.data + ZMTP_VERSION_BYTES,
+               greeting.len - ZMTP_VERSION_BYTES);
+    subscriber->phase = GREETING;
+    set_dirty(self, subscriber);
+}
+
 /* ZMTP_PARTIAL, or what it has come to. Moves *in behind the greeting. */
 static int take_greeting(subscribers_t *self, subscriber_t *subscriber, slice_t *in)
 {
+    if (subscriber->phase == VERSION && in->len >= ZMTP_VERSION_BYTES) {
+        greet(self, subscriber);
+    }
     int rc = zmtp_read_greeting(*in, &subscriber->minor);
     if (rc == 0) {
         *in = slice(in->data + ZMTP_GREETING_BYTES, in->len - ZMTP_GREETING_BYTES);
@@ -335,7 +348,7 @@ static int take_greeting(subscribers_t *self, subscriber_t *subscriber, slice_t 
 static subscriber_state_t take(subscribers_t *self, subscriber_t *subscriber, slice_t *in)
 {
     zmtp_frame_t frame;
-    int rc = subscriber->phase == GREETING ? take_greeting(self, subscriber, in) : 0;
+    int rc = subscriber->phase <= GREETING ? take_greeting(self, subscriber, in) : 0;
     while (rc == 0) {
         rc = zmtp_read_frame(*in, LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES, &frame);
         if (rc == 0) {

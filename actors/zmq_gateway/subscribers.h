@@ -60,7 +60,7 @@ typedef enum {
     SUBSCRIBER_BROKEN,   /* what it says is not ZMTP 3 of a SUB or XSUB, or too much */
     SUBSCRIBER_HAS_CURVE /* or another mechanism that there is none for here */
 } subscriber_state_t;
-/* All but the first are the end: to be removed. */
+/* All but the first are the end: to be removed, after the output that is left if there is to be an explanation. */
 subscriber_state_t subscribers_input(subscribers_t *self, subscriber_t *subscriber, slice_t bytes,
                                      uint64_t now_us) __attribute__((warn_unused_result));
 

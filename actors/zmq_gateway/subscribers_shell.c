@@ -168,6 +168,39 @@ static void accept_some(subscribers_shell_t *self, const listener_t *listener, u
     }
 }
 
+/* ---- writing ---- */
+
+static void wait_for_room(subscribers_shell_t *self, connection_t *one, bool waits)
+{
+    if (one->waits_for_room != waits) {
+        one->waits_for_room = waits;
+        watch(self, EPOLL_CTL_MOD, one->fd, waits ? EPOLLIN | EPOLLOUT : EPOLLIN, one);
+    }
+}
+
+/* False = the connection is no more. */
+static bool write_to(subscribers_shell_t *self, connection_t *one)
+{
+    slice_t parts[SUBSCRIBER_PARTS_MAX];
+    struct iovec vectors[SUBSCRIBER_PARTS_MAX];
+    size_t count = subscribers_output(self->core, one->subscriber, parts);
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        vectors[i].iov_base = (void *)(uintptr_t)parts[i].data; /* it is only read */
+        vectors[i].iov_len = parts[i].len;
+        bytes += parts[i].len;
+    }
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+    ssize_t sent = bytes ? sendmsg(one->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        return false;
+    }
+    size_t taken = sent > 0 ? (size_t)sent : 0;
+    wait_for_room(self, one, taken < bytes);
+    subscribers_sent(self->core, one->subscriber, taken, taken < bytes);
+    return true;
+}
+
 /* ---- receiving ---- */
 
 /* Who it is that has come with another mechanism. */
@@ -195,18 +228,13 @@ static void read_from(subscribers_shell_t *self, connection_t *one, uint64_t now
     slice_t bytes = slice(self->buffer, (size_t)got);
     switch (subscribers_input(self->core, one->subscriber, bytes, now_us)) {
     case SUBSCRIBER_FINE: return;
-    case SUBSCRIBER_HAS_CURVE: note_curve(self, one->fd, now_us); break;
+    case SUBSCRIBER_HAS_CURVE:
+        note_curve(self, one->fd, now_us);
+        (void)write_to(self, one); /* our greeting tells it why */
+        break;
     case SUBSCRIBER_BROKEN: metrics_add(self->metrics, METRIC_NATIVE_SUBSCRIBERS_REFUSED, 1); break;
     }
     drop(self, one);
-}
-
-static void wait_for_room(subscribers_shell_t *self, connection_t *one, bool waits)
-{
-    if (one->waits_for_room != waits) {
-        one->waits_for_room = waits;
-        watch(self, EPOLL_CTL_MOD, one->fd, waits ? EPOLLIN | EPOLLOUT : EPOLLIN, one);
-    }
 }
 
 static void on_connection(subscribers_shell_t *self, connection_t *one, uint32_t events,
@@ -251,29 +279,6 @@ void subscribers_shell_receive(subscribers_shell_t *self, uint64_t now_us)
 void subscribers_shell_publish(subscribers_shell_t *self, const slice_t *frames, size_t count)
 {
     subscribers_publish(self->core, frames, count);
-}
-
-/* False = the connection is no more. */
-static bool write_to(subscribers_shell_t *self, connection_t *one)
-{
-    slice_t parts[SUBSCRIBER_PARTS_MAX];
-    struct iovec vectors[SUBSCRIBER_PARTS_MAX];
-    size_t count = subscribers_output(self->core, one->subscriber, parts);
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        vectors[i].iov_base = (void *)(uintptr_t)parts[i].data; /* it is only read */
-        vectors[i].iov_len = parts[i].len;
-        bytes += parts[i].len;
-    }
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
-    ssize_t sent = bytes ? sendmsg(one->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        return false;
-    }
-    size_t taken = sent > 0 ? (size_t)sent : 0;
-    wait_for_room(self, one, taken < bytes);
-    subscribers_sent(self->core, one->subscriber, taken, taken < bytes);
-    return true;
 }
 
 bool subscribers_shell_send(subscribers_shell_t *self)

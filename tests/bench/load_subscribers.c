@@ -225,7 +225,7 @@ static void *start(const load_options_t *options, const load_sink_t *sink)
                         .buffer = xmalloc(READ_BYTES)};
     struct addrinfo *address = resolve(options->subscribe);
     buf_t hello = {0};
-    zmtp_write_greeting(&hello);
+    buf_append(&hello, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     zmtp_write_ready(&hello, "SUB");
     add_subscriptions(&self->subscriptions, options);
     while (self->count < options->throttled + options->watchers) {

@@ -88,7 +88,7 @@ static void dial(world_t *world, peer_t *peer, bool says_hello)
     peer->subscriber = subscribers_add(world->core, peer, world->now_us);
     if (says_hello) {
         buf_t hello = {0};
-        zmtp_write_greeting(&hello);
+        buf_append(&hello, zmtp_greeting().data, ZMTP_GREETING_BYTES);
         zmtp_write_ready(&hello, "SUB");
         subscriber_state_t state =
             subscribers_input(world->core, peer->subscriber, buf_slice(&hello), world->now_us);

@@ -502,6 +502,18 @@ class NativeSide:
         return answer.kvs[0].value if answer.kvs else None
 
 
+def plain_publisher(side):
+    """The same server without keys: who subscribes with CURVE gets nowhere, and both sides say why."""
+    server = side.server
+    server.extra = server.extra[:2]
+    server.start()
+    side.knock("alice", side.publish_port).refused(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, MISMATCH)
+    wait_log(server, "refused a connection with CURVE, for which there is no key here", address="127.0.0.1")
+    if metric(server, "quoral_native_handshakes_failed_total") < 1:
+        support.fail("who comes with CURVE is not counted")
+    server.stop()
+
+
 NATIVE_REFUSED = 'quoral_curve_connections_total{domain="native",result="refused"}'
 
 
@@ -556,6 +568,7 @@ def part_native(options, directory):
     code, _ = server.terminate()
     if code != 0:
         support.fail("the server ended with %d" % code)
+    plain_publisher(side)
     return "native clients"
 
 

@@ -447,16 +447,25 @@ def port_with_followers():
 
 def part_addresses(options, directory):
     """Where a server listens."""
-    path = directory + "/native.sock"
+    path, publish_path = directory + "/native.sock", directory + "/publish.sock"
     server = support.Server(options.server, directory + "/ipc", extra=[
-        "--listen-native-urls=ipc://" + path, "--listen-publish-urls="]).start()
+        "--listen-native-urls=ipc://" + path, "--listen-publish-urls=ipc://" + publish_path]).start()
     client = nc.Client("ipc://" + path)
     welcome = client.hello()
     check(b"\x50" not in welcome[-2:], "a publish port that is not there: %r" % welcome)
+    subscriber = zmq.Context.instance().socket(zmq.SUB)
+    for topic in (b"ME\0\2", b"E"):
+        subscriber.subscribe(topic)
+    subscriber.connect("ipc://" + publish_path)
+    check(subscriber.poll(10000) and subscriber.recv_multipart()[0] == b"ME\0\2", "no mark over a socket file")
     put(client, b"a", b"1")
+    while (topic := subscriber.recv_multipart()[0]) == b"ME\0\2":
+        check(subscriber.poll(10000), "no event over a socket file")
+    equal(topic, b"Ea\0\1", "the event's topic")
+    subscriber.close()
     client.close()
     server.terminate()
-    server.start()  # the socket file of before is in nobody's way
+    server.start()  # the socket files of before are in nobody's way
     server.stop()
     # Derived from the client port; taken by somebody else: a warning, and no more.
     for name in support.NATIVE_OFF:

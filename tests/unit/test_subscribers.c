@@ -131,7 +131,7 @@ static peer_t *connect_as(rig_t *rig, uint8_t minor)
 {
     peer_t *peer = dial(rig);
     buf_t out = {0};
-    zmtp_write_greeting(&out);
+    buf_append(&out, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     out.data[11] = minor;
     zmtp_write_ready(&out, "SUB");
     assert_int_equal(say(rig, peer, &out), SUBSCRIBER_FINE);
@@ -306,7 +306,7 @@ static void what_comes_in_pieces_is_understood(void **state)
 {
     rig_t *rig = *state;
     buf_t all = {0};
-    zmtp_write_greeting(&all);
+    buf_append(&all, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     zmtp_write_ready(&all, "XSUB");
     zmtp_write_command(&all, "SUBSCRIBE", slice_str("a"));
     zmtp_write_command(&all, "PING", slice("\0\1context", 9));
@@ -473,25 +473,40 @@ static void what_is_no_subscriber_is_the_end(void **state)
     buf_append(&out, "GET / HTTP/1.1\r\n\r\n", 18);
     expect_end(rig, &out, SUBSCRIBER_BROKEN);
     buf_clear(&out);
-    zmtp_write_greeting(&out);
+    buf_append(&out, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     memcpy(out.data + 12, "CURVE", 5);
     expect_end(rig, &out, SUBSCRIBER_HAS_CURVE);
     buf_clear(&out);
-    zmtp_write_greeting(&out);
+    buf_append(&out, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     zmtp_write_ready(&out, "DEALER");
     expect_end(rig, &out, SUBSCRIBER_BROKEN);
     buf_clear(&out);
-    zmtp_write_greeting(&out);
+    buf_append(&out, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     zmtp_write_command(&out, "SUBSCRIBE", slice_str("a")); /* before READY */
     expect_end(rig, &out, SUBSCRIBER_BROKEN);
     buf_clear(&out);
     static uint8_t large[LIMIT_NATIVE_SUBSCRIPTION_MESSAGE_BYTES + 1];
-    zmtp_write_greeting(&out);
+    buf_append(&out, zmtp_greeting().data, ZMTP_GREETING_BYTES);
     zmtp_write_ready(&out, "SUB");
     zmtp_write_frame(&out, 0, slice(large, sizeof large));
     expect_end(rig, &out, SUBSCRIBER_BROKEN);
     buf_deinit(&out);
     expect_told(rig, "");
+}
+
+static void a_mechanism_is_heard_before_ours_is_told(void **state)
+{
+    rig_t *rig = *state;
+    peer_t *peer = dial(rig);
+    buf_t out = {0};
+    run(rig);
+    assert_int_equal(peer->got.len, ZMTP_VERSION_BYTES);
+    buf_append(&out, zmtp_greeting().data, ZMTP_VERSION_BYTES);
+    assert_int_equal(say(rig, peer, &out), SUBSCRIBER_FINE);
+    run(rig);
+    assert_int_equal(peer->got.len, ZMTP_GREETING_BYTES);
+    buf_deinit(&out);
+    hang_up(rig, &peer);
 }
 
 static void more_subscriptions_than_there_is_room_for_are_the_end(void **state)
@@ -575,6 +590,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_hangs_up_leaves_nothing_waiting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_subscriber_is_the_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_mechanism_is_heard_before_ours_is_told, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(more_subscriptions_than_there_is_room_for_are_the_end,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(silence_is_asked_about_and_then_the_end, set_up, tear_down),
