@@ -535,12 +535,27 @@ static void look_at(peer_t *self, peer_link_t *link, uint64_t now_us, outbox_t *
     wake_by(self, link->is_active ? link->heard_us + self->silent_us : link->link_due_us);
 }
 
+/* Who comes much too late stood still. What the others said meanwhile is still on its way in, so they were not silent
+ * for that long; and to connect afresh would lose what has just been sent. */
+static void mind_pause(peer_t *self, uint64_t late_us, uint64_t now_us)
+{
+    if (late_us <= self->ping_us) {
+        return;
+    }
+    for (size_t i = 0; i < self->links.count; i++) {
+        peer_link_t *link = &self->links.items[i];
+        uint64_t heard_us = link->heard_us + late_us;
+        link->heard_us = heard_us < now_us ? heard_us : now_us;
+    }
+}
+
 /* The last one takes the place of one that is dropped: hence from the end. */
 static void end_of_burst(peer_t *self, uint64_t now_us, outbox_t *out)
 {
     if (now_us < self->due_us) {
         return;
     }
+    mind_pause(self, now_us - self->due_us, now_us);
     self->due_us = DEADLINE_NONE;
     for (size_t i = self->links.count; i > 0; i--) {
         look_at(self, &self->links.items[i - 1], now_us, out);

@@ -124,11 +124,15 @@ static void on_peer(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 /* ---- the core ---- */
 
 /* After a pause of this process others may have elected a leader long ago, and this one's messages wake up
- * in any order: it must not answer a single read before it has asked (docs/CONSENSUS.md). */
+ * in any order: it must not answer a single read before it has asked (docs/CONSENSUS.md). A follower that comes
+ * much too late to find its leader silent has not listened: who asks it right away need not be told so. */
 static void mind_pause(replicator_t *self, uint64_t now_us, outbox_t *out)
 {
     uint64_t gap_us = now_us - self->now_us;
     self->now_us = now_us;
+    if (self->leader && now_us > replicator_leader_due_us(self) + self->cfg.heartbeat_us) {
+        self->heard_us += gap_us;
+    }
     if (self->lead == 0 || gap_us <= self->cfg.election_timeout_us || replicator_is_quorum(self)) {
         return;
     }

@@ -492,6 +492,18 @@ static void a_silent_member_may_come_back_with_an_earlier_clock(void **state)
 
 /* ---- activity ---- */
 
+/* How many there are among all that went out. */
+static unsigned take_links(core_test_t *test)
+{
+    unsigned links = 0;
+    actor_id_t to;
+    for (msg_t *msg; (msg = core_test_take(test, &to)) != NULL;) {
+        links += msg->kind == MSG_LINK;
+        msg_free(&msg);
+    }
+    return links;
+}
+
 static void a_silent_member_is_reported_and_linked_afresh(void **state)
 {
     (void)state;
@@ -504,25 +516,41 @@ static void a_silent_member_is_reported_and_linked_afresh(void **state)
     wait_until(&test, TIMEOUT - 1);
     say(&test, 2, 20, PEER_HB_ACK);
     skip_all(&test);
-    test.now_us += TIMEOUT;
-    core_test_flush(&test);
+    wait_until(&test, TIMEOUT - 1);
+    skip_all(&test);
+    wait_until(&test, 1);
     expect_status(&test, 2, false);
     expect_link(&test, 2, "http://m2:1");
-    skip_frame(&test, 2, PEER_PING);
     core_test_expect_nothing(&test);
     assert_int_equal(peer_metrics_of(&by_member, 2)->disconnected, 1);
     assert_int_equal(peer_metrics_of(&by_member, 2)->is_active, 0);
     /* And again, should that connection have got stuck, too. */
-    unsigned links = 0;
     wait_until(&test, 8 * TIMEOUT);
-    actor_id_t to;
-    for (msg_t *msg; (msg = core_test_take(&test, &to)) != NULL;) {
-        links += msg->kind == MSG_LINK;
-        msg_free(&msg);
-    }
-    assert_int_equal(links, 2);
+    assert_int_equal(take_links(&test), 2);
     say(&test, 2, 20, PEER_HB_ACK);
     expect_status(&test, 2, true);
+    core_test_end(&test);
+}
+
+/* Its own pause is no silence of others: what they have said is still on its way in, what was sent on its way out. */
+static void after_a_pause_nobody_is_linked_afresh_at_once(void **state)
+{
+    (void)state;
+    core_test_t test = start("12");
+    core_test_flush(&test);
+    skip_all(&test);
+    say(&test, 2, 20, PEER_HB_ACK);
+    skip_all(&test);
+    test.now_us += 30 * TIMEOUT;
+    send(&test, ACTOR_REPLICATOR, 2, PEER_PROPOSE_FWD);
+    core_test_flush(&test);
+    skip_frame(&test, 2, PEER_PROPOSE_FWD);
+    skip_frame(&test, 2, PEER_PING);
+    core_test_expect_nothing(&test);
+    wait_until(&test, TIMEOUT / 2);
+    assert_int_equal(take_links(&test), 0);
+    wait_until(&test, TIMEOUT); /* still nothing: now it is silent */
+    assert_int_equal(take_links(&test), 1);
     core_test_end(&test);
 }
 
@@ -603,8 +631,7 @@ static void a_later_process_says_that_the_one_before_is_gone(void **state)
     say(&test, 2, 21, PEER_PING);
     skip_frame(&test, 2, PEER_PONG);
     core_test_expect_nothing(&test);
-    test.now_us += TIMEOUT; /* it is silent: nobody waits for it any more */
-    core_test_flush(&test);
+    wait_until(&test, TIMEOUT); /* it is silent: nobody waits for it any more */
     skip_all(&test);
     say(&test, 2, 22, PEER_PING);
     expect_status(&test, 2, true);
@@ -657,8 +684,7 @@ static void guests_are_few(void **state)
     say_ping(&test, 2000, "http://guest:1");
     core_test_expect_nothing(&test);
     assert_int_equal(metrics_get(&metrics, METRIC_PEER_REFUSED), 1);
-    test.now_us += 20 * TIMEOUT; /* they go: the next one may come */
-    core_test_flush(&test);
+    wait_until(&test, 20 * TIMEOUT); /* they go: the next one may come */
     skip_all(&test);
     say_ping(&test, 2000, "http://guest:1");
     expect_link(&test, 2000, "http://guest:1");
@@ -805,6 +831,7 @@ int main(void)
         cmocka_unit_test(an_earlier_process_is_not_listened_to),
         cmocka_unit_test(a_silent_member_may_come_back_with_an_earlier_clock),
         cmocka_unit_test(a_silent_member_is_reported_and_linked_afresh),
+        cmocka_unit_test(after_a_pause_nobody_is_linked_afresh_at_once),
         cmocka_unit_test(a_silent_member_gets_an_append_now_and_then),
         cmocka_unit_test(who_was_just_heard_and_closes_the_connection_is_gone),
         cmocka_unit_test(a_later_process_says_that_the_one_before_is_gone),

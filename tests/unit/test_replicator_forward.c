@@ -201,6 +201,21 @@ static void a_silent_leader_leaves_its_fate_open(void **state)
     repl_destroy(&repl);
 }
 
+/* A pause of this member is no silence of its leader: what that has said is still on its way in. */
+static void after_a_pause_the_leader_is_still_there(void **state)
+{
+    (void)state;
+    repl_t *repl = follower();
+    repl->core.now_us += 30 * REPL_ELECTION_US;
+    repl_propose(repl, 5, "x");
+    repl_flush(repl);
+    expect_forward(repl, 1);
+    repl_expect_none(repl, ACTOR_GRPC_GATEWAY, MSG_UNKNOWN);
+    repl_advance(repl, REPL_ELECTION_US); /* and yet it says nothing */
+    expect_fate(repl, MSG_UNKNOWN, 5, API_LEADER_CHANGED);
+    repl_destroy(&repl);
+}
+
 static void answers_of_others_or_to_another_run_are_ignored(void **state)
 {
     (void)state;
@@ -710,6 +725,7 @@ int main(void)
         cmocka_unit_test(an_answer_serves_all_forwards_before_it),
         cmocka_unit_test(a_refusal_is_passed_on),
         cmocka_unit_test(a_silent_leader_leaves_its_fate_open),
+        cmocka_unit_test(after_a_pause_the_leader_is_still_there),
         cmocka_unit_test(answers_of_others_or_to_another_run_are_ignored),
         cmocka_unit_test(answers_that_say_nothing_are_counted),
         cmocka_unit_test(proposals_for_a_term_are_never_forwarded),
