@@ -1,5 +1,6 @@
-/* trace: the last messages that an actor was stepped with, for /debug/trace. Written by the actor alone, read by any thread
- * at any time: an entry is one word, so nobody sees half of one. Embedded in its runtime; zero-initialised is empty. */
+/* trace: the last messages that an actor was stepped with, for /debug/trace. Written by the actor alone, read by
+ * any thread at any time: an entry is one word, so nobody sees half of one. Embedded in its runtime;
+ * zero-initialised is empty. */
 #pragma once
 
 #include <stdatomic.h>
