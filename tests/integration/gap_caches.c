@@ -190,12 +190,13 @@ static void on_revision(void *arg, quoral_cache_t *cache, int64_t revision)
     }
 }
 
-/* Everything, a tenth, a hundredth, one key. */
+/* A quarter of the keys and ten of them in turns; one in ten is of all, one in seven of a single key. Range at an old
+ * revision is dear, and what is asked too late is compacted. */
 static void name_subject(subject_t *subject, unsigned number)
 {
     unsigned digits[] = {number % 4, number / 4 % 10, number / 8 % 10};
     subject->exact = number % 7 == 6;
-    size_t digits_n = subject->exact ? 3 : number % 3;
+    size_t digits_n = subject->exact ? 3 : number % 10 == 0 ? 0 : 1 + number % 2;
     size_t len = (size_t)snprintf(subject->key, sizeof subject->key, "g/");
     for (size_t i = 0; i < digits_n; i++) {
         subject->key[len++] = (char)('0' + digits[i]);
