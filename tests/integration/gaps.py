@@ -276,8 +276,8 @@ def report(options, found):
                   "marks; {late} too late: compacted; {changes} changes, up to {peak} per second, told {told} times: "
                   "no difference".format(**found))
     support.count("lost {any} events, {last_of_revision} last of a revision, {last_of_prefix} last of a prefix, "
-                  "{marks} marks, {silences} silences; {repairs} holes repaired, {snapshots} snapshots, {unanswered} questions "
-                  "without an answer".format(**found))
+                  "{marks} marks, {silences} silences; {repairs} holes repaired, {snapshots} snapshots, {unanswered} "
+                  "questions without an answer".format(**found))
     support.count("killed {kill}, paused {pause}, late after a pause {lag_by_pause}, late by its link {lag_by_link}, "
                   "clients stopped {stop_client}; {connections} connections, {met_behind} to a member that was behind, "
                   "by up to {lag_ms} ms; {compactions} compactions".format(**found))
