@@ -10,7 +10,9 @@
 #include "actors/daemon/options_shell.h"
 #include "actors/node.h"
 #include "actors/wiring.h"
+#include "messages/json.h"
 #include "messages/limits.h"
+#include "messages/version.h"
 
 extern char **environ;
 
@@ -49,6 +51,42 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static void add_field(buf_t *fields, const char *name, const char *value)
+{
+    buf_append(fields, ",", fields->len > 0);
+    buf_json_string(fields, slice_str(name));
+    buf_append(fields, ":", 1);
+    buf_json_string(fields, slice_str(value));
+}
+
+/* Which node this is and where it listens, from whatever source: the URLs under their flags' names. */
+static void say_what_starts(const options_t *options, log_t *log)
+{
+    const struct {
+        const char *flag;
+        const urls_t *urls;
+    } lists[] = {
+        {"listen-client-urls", &options->listen_client},
+        {"listen-peer-urls", &options->listen_peer},
+        {"listen-native-urls", &options->listen_native},
+        {"listen-publish-urls", &options->listen_publish},
+    };
+    buf_t fields = {0};
+    add_field(&fields, "version", QUORAL_VERSION);
+    add_field(&fields, "name", options->name);
+    add_field(&fields, "data-dir", options->data_dir);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        if (lists[i].urls->count > 0) {
+            char *text = urls_text(lists[i].urls);
+            add_field(&fields, lists[i].flag, text);
+            free(text);
+        }
+    }
+    buf_append(&fields, "", 1);
+    log_write(log, LEVEL_INFO, LOG_HERE, "starting", (const char *)fields.data);
+    buf_deinit(&fields);
+}
+
 static int serve(const options_t *options, log_t *log)
 {
     int signals = take_over_signals();
@@ -56,6 +94,7 @@ static int serve(const options_t *options, log_t *log)
     bool is_native = options->listen_native.count || options->listen_publish.count;
     zsys_set_io_threads(LIMIT_PEER_IO_THREADS + is_native);
     raise_descriptor_limit();
+    say_what_starts(options, log);
     node_t *node = NULL;
     char *error = node_start(options, log, &node);
     if (error) {

@@ -7,6 +7,7 @@ Where etcd's behaviour is the measure, the reference runs the same command lines
 """
 
 import glob
+import json
 import os
 import shutil
 import socket
@@ -106,10 +107,21 @@ def part_foreign(options, directory):
     other.stop()
 
 
+def check_first_line(server):
+    """The log's line "starting" says which node it is and where it listens."""
+    lines = [json.loads(line) for line in server.log_since_start().splitlines()]
+    starting = [line for line in lines if line["msg"] == "starting"]
+    expected = {"name": "default", "data-dir": server.data_dir, "listen-client-urls": server.url,
+                "listen-peer-urls": server.listen_peer_url}
+    check(len(starting) == 1 and {name: starting[0].get(name) for name in expected} == expected and
+          "listen-native-urls" not in starting[0], "the log's line about what starts: %s" % starting)
+
+
 def part_identity(options, directory):
     """Existing data wins over the bootstrap flags; the directory is private and has member/."""
     server = support.Server(options.server, directory + "/data").start()
     header = put(server)
+    check_first_line(server)
     check(stat.S_IMODE(os.stat(directory + "/data").st_mode) == 0o700, "mode of the data directory")
     check(os.path.isdir(directory + "/data/member"), "member/ in the data directory")
     server.terminate()
