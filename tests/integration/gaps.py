@@ -266,8 +266,6 @@ def check_enough(options, found):
     missing = {name: (found[name], wanted) for name, wanted in least.items() if found[name] < wanted}
     if missing:
         support.fail("too little happened, (is, wanted): %s; %s" % (missing, dict(found)))
-    if found["late"] + found["skipped"] > found["compared"] / 2:
-        support.fail("too many maps could not be compared: %s" % dict(found))
 
 
 def report(options, found):
