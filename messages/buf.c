@@ -54,6 +54,13 @@ bytes_t *buf_bytes(const buf_t *self)
     return bytes_new(self->data, self->len);
 }
 
+bytes_t *buf_take_bytes(buf_t *self)
+{
+    bytes_t *content = bytes_adopt(xrealloc(self->data, self->len), self->len);
+    *self = (buf_t){0};
+    return content;
+}
+
 size_t varint_size(uint64_t value)
 {
     size_t size = 1;

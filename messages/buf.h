@@ -20,6 +20,8 @@ void buf_byte(buf_t *self, uint8_t byte);
 slice_t buf_slice(const buf_t *self);
 /* A shared, immutable copy of the content. */
 bytes_t *buf_bytes(const buf_t *self);
+/* The content without a copy, for what is large (> 0 bytes); leaves an empty buffer. */
+bytes_t *buf_take_bytes(buf_t *self);
 
 /* Protobuf wire format (https://protobuf.dev/programming-guides/encoding/). */
 size_t varint_size(uint64_t value);

@@ -9,7 +9,8 @@
 struct bytes {
     _Atomic uint32_t refs;
     size_t len;
-    uint8_t data[];
+    uint8_t *data; /* `own`, or adopted */
+    uint8_t own[];
 };
 
 bytes_t *bytes_alloc(size_t len, uint8_t **data_p)
@@ -17,7 +18,17 @@ bytes_t *bytes_alloc(size_t len, uint8_t **data_p)
     bytes_t *self = xmalloc(sizeof *self + len);
     atomic_init(&self->refs, 1);
     self->len = len;
-    *data_p = self->data;
+    self->data = self->own;
+    *data_p = self->own;
+    return self;
+}
+
+bytes_t *bytes_adopt(uint8_t *data, size_t len)
+{
+    uint8_t *none = NULL;
+    bytes_t *self = bytes_alloc(0, &none);
+    self->len = len;
+    self->data = data;
     return self;
 }
 
@@ -49,6 +60,9 @@ void bytes_unref(bytes_t **self_p)
     bytes_t *self = *self_p;
     *self_p = NULL;
     if (self && atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) == 1) {
+        if (self->data != self->own) {
+            free(self->data);
+        }
         free(self);
     }
 }

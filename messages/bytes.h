@@ -10,6 +10,8 @@ typedef struct bytes bytes_t;
 bytes_t *bytes_new(const void *data, size_t len);
 /* Room for `len` bytes, to be filled through *data_p before the buffer is shared. */
 bytes_t *bytes_alloc(size_t len, uint8_t **data_p);
+/* Takes `data`, of malloc, without a copy. */
+bytes_t *bytes_adopt(uint8_t *data, size_t len);
 /* One more reference. NULL stays NULL. */
 bytes_t *bytes_ref(const bytes_t *self);
 /* Gives up one reference and nulls the pointer. */

@@ -5,8 +5,12 @@
 
 #include "messages/xalloc.h"
 
-/* Items kept beyond the limit before the worst are thrown away. */
-enum { PRUNE_SLACK = 1000 };
+/* Sorted in runs, which are merged as they are read: so no step costs more than a run's sort, however many items
+ * there are. Only a large limit makes one step long: what is beyond it is thrown away in one go. */
+enum {
+    RUN_ITEMS = 1024,
+    PRUNE_SLACK = 1000, /* items kept beyond the limit before the worst are thrown away */
+};
 
 typedef struct {
     int64_t number; /* what numeric targets sort by */
@@ -16,6 +20,11 @@ typedef struct {
     size_t value, value_len; /* target VALUE: the value in the arena */
 } item_t;
 
+/* Items in order, those from `next` on not read yet. */
+typedef struct {
+    size_t next, end;
+} run_t;
+
 struct mvcc_sorter {
     mvcc_sort_target_t target;
     bool descending;
@@ -23,10 +32,13 @@ struct mvcc_sorter {
     buf_t arena;
     item_t *items;
     size_t count, capacity;
+    size_t open; /* items from here on are in no run yet */
+    run_t *runs; /* when they are read: a heap, the one with the first item on top */
+    size_t run_count, run_capacity;
     uint64_t added;
     bool finished;
     bool more;
-    size_t next;
+    size_t left; /* to be given out */
 };
 
 mvcc_sorter_t *mvcc_sorter_new(mvcc_sort_target_t target, mvcc_sort_order_t order, int64_t limit)
@@ -45,6 +57,7 @@ void mvcc_sorter_destroy(mvcc_sorter_t **self_p)
     if (self) {
         buf_deinit(&self->arena);
         free(self->items);
+        free(self->runs);
         free(self);
     }
 }
@@ -72,15 +85,65 @@ static int compare_items(const void *a, const void *b, void *context)
     return left->sequence < right->sequence ? -1 : 1;
 }
 
-static void sort_and_cut(mvcc_sorter_t *self)
+/* ---- runs ---- */
+
+static void run_add(mvcc_sorter_t *self, size_t first, size_t end)
 {
-    if (self->count > 1) {
-        qsort_r(self->items, self->count, sizeof *self->items, compare_items, self);
+    self->runs = xgrow(self->runs, &self->run_capacity, self->run_count + 1, sizeof *self->runs);
+    self->runs[self->run_count++] = (run_t){.next = first, .end = end};
+}
+
+static void close_run(mvcc_sorter_t *self)
+{
+    size_t count = self->count - self->open;
+    if (count > 0) {
+        qsort_r(self->items + self->open, count, sizeof *self->items, compare_items, self);
+        run_add(self, self->open, self->count);
+        self->open = self->count;
     }
-    if (self->limit && self->count > self->limit) {
-        self->count = self->limit;
-        self->more = true;
+}
+
+static bool run_is_before(const mvcc_sorter_t *self, size_t a, size_t b)
+{
+    return compare_items(&self->items[self->runs[a].next], &self->items[self->runs[b].next],
+                         (void *)(uintptr_t)self) < 0;
+}
+
+static void sift_down(mvcc_sorter_t *self, size_t at)
+{
+    for (;;) {
+        size_t first = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < self->run_count; child++) {
+            first = run_is_before(self, child, first) ? child : first;
+        }
+        if (first == at) {
+            return;
+        }
+        run_t run = self->runs[at];
+        self->runs[at] = self->runs[first];
+        self->runs[first] = run;
+        at = first;
     }
+}
+
+static void merge_begin(mvcc_sorter_t *self)
+{
+    close_run(self);
+    for (size_t at = self->run_count / 2; at-- > 0;) {
+        sift_down(self, at);
+    }
+}
+
+/* There is one. */
+static const item_t *merge_next(mvcc_sorter_t *self)
+{
+    run_t *top = &self->runs[0];
+    const item_t *item = &self->items[top->next++];
+    if (top->next == top->end) {
+        *top = self->runs[--self->run_count];
+    }
+    sift_down(self, 0);
+    return item;
 }
 
 /* Copies what is left of an item into the new arena. */
@@ -99,13 +162,21 @@ static void move_item(item_t *item, const buf_t *from, buf_t *to)
 
 static void prune(mvcc_sorter_t *self)
 {
-    sort_and_cut(self);
+    merge_begin(self);
     buf_t arena = {0};
-    for (size_t i = 0; i < self->count; i++) {
-        move_item(&self->items[i], &self->arena, &arena);
+    item_t *items = xmalloc(self->capacity * sizeof *items);
+    for (size_t i = 0; i < self->limit; i++) {
+        items[i] = *merge_next(self);
+        move_item(&items[i], &self->arena, &arena);
     }
+    free(self->items);
     buf_deinit(&self->arena);
+    self->items = items;
     self->arena = arena;
+    self->more = true;
+    self->count = self->open = self->limit;
+    self->run_count = 0;
+    run_add(self, 0, self->limit);
 }
 
 static int64_t sort_number(const mvcc_sorter_t *self, const mvcc_record_t *record)
@@ -139,6 +210,9 @@ void mvcc_sorter_add(mvcc_sorter_t *self, slice_t key, slice_t wire, const mvcc_
             buf_append(&self->arena, record->value.data, record->value.len);
         }
     }
+    if (self->count - self->open == RUN_ITEMS) {
+        close_run(self);
+    }
     if (self->limit && self->count >= 2 * self->limit + PRUNE_SLACK) {
         prune(self);
     }
@@ -146,7 +220,10 @@ void mvcc_sorter_add(mvcc_sorter_t *self, slice_t key, slice_t wire, const mvcc_
 
 void mvcc_sorter_finish(mvcc_sorter_t *self)
 {
-    sort_and_cut(self);
+    merge_begin(self);
+    bool is_cut = self->limit && self->count > self->limit;
+    self->left = is_cut ? self->limit : self->count;
+    self->more = self->more || is_cut;
     self->finished = true;
 }
 
@@ -158,9 +235,10 @@ bool mvcc_sorter_more(const mvcc_sorter_t *self)
 slice_t mvcc_sorter_next(mvcc_sorter_t *self)
 {
     assert(self->finished);
-    if (self->next == self->count) {
+    if (self->left == 0) {
         return slice(NULL, 0);
     }
-    const item_t *item = &self->items[self->next++];
+    self->left--;
+    const item_t *item = merge_next(self);
     return slice(self->arena.data + item->offset, item->len);
 }

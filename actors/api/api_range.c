@@ -154,7 +154,8 @@ static void answer_range(api_t *self, call_t *call)
 {
     range_job_t *job = call->range_job;
     range_append_end(&job->out, mvcc_cursor_more(job->cursor), mvcc_cursor_count(job->cursor));
-    bytes_t *answer = buf_bytes(&job->out);
+    bool is_large = job->out.len > SPARE_BYTES_MAX; /* copying it would keep others waiting */
+    bytes_t *answer = is_large ? buf_take_bytes(&job->out) : buf_bytes(&job->out);
     api_range_observe(self, job->started_us, true);
     api_answer(self, call, &answer);
 }

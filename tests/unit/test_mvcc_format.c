@@ -10,7 +10,6 @@
 #include "actors/core/prng.h"
 #include "messages/xalloc.h"
 #include "store/mvcc_internal.h"
-#include "store/mvcc_sort.h"
 #include "store/mvcc_write.h"
 
 enum { ROUNDS = 20000, KEY_MAX = 4 };
@@ -228,49 +227,6 @@ static void a_damaged_store_is_refused(void **state)
     }
 }
 
-/* ---- sorting with a limit keeps little ---- */
-
-static void a_sorter_with_a_limit_keeps_about_twice_as_much(void **state)
-{
-    (void)state;
-    enum { ITEMS = 50000, LIMIT = 10, ITEM_BYTES = 200 };
-    mvcc_sorter_t *sorter = mvcc_sorter_new(SORT_MOD, SORT_DESCEND, LIMIT);
-    prng_t prng = {.state = 3};
-    buf_t stored = {0};
-    int64_t best = 0;
-    for (int i = 0; i < ITEMS; i++) {
-        mvcc_record_t record = {.create_revision = 1, .version = 1};
-        record.mod_revision = (int64_t)prng_below(&prng, 1u << 30);
-        best = record.mod_revision > best ? record.mod_revision : best;
-        mvcc_record_write(&stored, &record);
-        mvcc_record_t parsed;
-        assert_int_equal(mvcc_record_parse(buf_slice(&stored), &parsed), 0);
-        mvcc_sorter_add(sorter, slice_str("key"), parsed.wire, &parsed);
-        assert_true(mvcc_sorter_bytes(sorter) < (size_t)(2 * LIMIT + 1000) * ITEM_BYTES);
-    }
-    mvcc_sorter_finish(sorter);
-    assert_true(mvcc_sorter_more(sorter));
-    size_t count = 0;
-    int64_t before = INT64_MAX;
-    slice_t field;
-    while ((field = mvcc_sorter_next(sorter)).len) {
-        wire_field_t kv;
-        wire_field_t one;
-        int64_t revision = 0;
-        assert_int_equal(wire_next(&field, &kv), 0);
-        while (wire_next(&kv.data, &one) == 0) {
-            revision = one.number == 3 ? (int64_t)one.value : revision;
-        }
-        assert_true(count || revision == best);
-        assert_true(revision <= before);
-        before = revision;
-        count++;
-    }
-    assert_int_equal(count, LIMIT);
-    mvcc_sorter_destroy(&sorter);
-    buf_deinit(&stored);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,7 +235,6 @@ int main(void)
         cmocka_unit_test(records_are_read_as_written_and_never_when_cut_short),
         cmocka_unit_test(a_store_has_the_bytes_of_the_layout),
         cmocka_unit_test(a_damaged_store_is_refused),
-        cmocka_unit_test(a_sorter_with_a_limit_keeps_about_twice_as_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
