@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "actors/runtime/clock.h"
@@ -391,6 +392,7 @@ static void thread_main(zsock_t *pipe, void *argument)
     self->pipe = pipe;
     self->pipe_fd = (int)zsock_fd(pipe);
     self->started_us = clock_monotonic_us();
+    prctl(PR_SET_NAME, actor_name(self->cfg.id)); /* what top -H and perf show */
     zsock_signal(pipe, 0);
     runtime_woken(self);
     if (self->cfg.loop) {
