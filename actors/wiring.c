@@ -60,6 +60,7 @@ const wiring_edge_t wiring_edges[] = {
     {APPLIER,    WATCH,      MAILBOX_DATA,    {MSG_EVENTS, MSG_RESTORED},
      EDGE_HOLD, 64, MB(32), "the applier pauses; watch always consumes, so this ends"},
     {WATCH,      APPLIER,    MAILBOX_DATA,    {MSG_INTEREST}, EDGE_FREE, 0, 0, "two per so many spans"},
+    {WATCH,      REPLICATOR, MAILBOX_CONTROL, {MSG_INTEREST}, EDGE_FREE, 0, 0, "two per so many spans"},
     {APPLIER,    LEASE,      MAILBOX_DATA,    {MSG_LEASE_APPLIED, MSG_APPLIED, MSG_RESTORED},
      EDGE_HOLD, 256, MB(32), "the applier pauses; lease always consumes, so this ends"},
     {LEASE,      APPLIER,    MAILBOX_DATA,    {MSG_AWAIT}, EDGE_FREE, 0, 0, "one outstanding"},

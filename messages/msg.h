@@ -126,7 +126,7 @@ typedef struct {
     bool wanted;
 } msg_attend_t;
 /* INTEREST, from watch: does anybody watch? If so, the applier answers with EVENTS of its position, and then
- * of every span; else it sends none. */
+ * of every span; else it sends none. The replicator of a follower tells the leader. */
 typedef struct {
     uint64_t number; /* grows */
     bool is_wanted;

@@ -70,9 +70,11 @@ static const field_t append_fields[] = {
     {4, NUMBER, AT(append.round)}, {5, ENTRIES, AT(append.entries)}};
 static const field_t append_ack_fields[] = {
     {1, FLAG, AT(append_ack.ok)}, {2, NUMBER, AT(append_ack.index)}, {3, NUMBER, AT(append_ack.hint_index)},
-    {4, NUMBER, AT(append_ack.hint_term)}, {5, NUMBER, AT(append_ack.round)}};
+    {4, NUMBER, AT(append_ack.hint_term)}, {5, NUMBER, AT(append_ack.round)},
+    {6, FLAG, AT(append_ack.is_watched)}};
 static const field_t heartbeat_fields[] = {
-    {1, NUMBER, AT(heartbeat.commit)}, {2, NUMBER, AT(heartbeat.round)}};
+    {1, NUMBER, AT(heartbeat.commit)}, {2, NUMBER, AT(heartbeat.round)},
+    {3, FLAG, AT(heartbeat.is_watched)}};
 static const field_t read_fields[] = {
     {1, NUMBER, AT(read.id)}, {2, NUMBER, AT(read.index)}, {3, ERROR_TEXT, AT(read.error)}};
 static const field_t propose_fields[] = {

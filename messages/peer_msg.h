@@ -63,10 +63,12 @@ typedef struct {
         index; /* ok: the log matches the leader's up to here, durably; else: prev_index refused */
     uint64_t hint_index, hint_term; /* not ok: the last place where the logs may agree */
     uint64_t round;
+    bool is_watched; /* somebody there waits for events: the commit index is wanted soon */
 } peer_append_ack_t;
 typedef struct {
     uint64_t commit; /* HEARTBEAT: min(the leader's commit, the follower's match) */
     uint64_t round;
+    bool is_watched; /* HB_ACK: as in an acknowledgement of appends */
 } peer_heartbeat_t;
 typedef struct {
     uint64_t id; /* grows per sender incarnation; a repeated question has a new one */

@@ -5,7 +5,7 @@
 void progress_init(progress_t *self, uint64_t member, uint64_t next)
 {
     assert(next > 0);
-    *self = (progress_t){.member = member, .next = next};
+    *self = (progress_t){.member = member, .next = next, .is_watched = true};
 }
 
 static void forget_window(progress_t *self)

@@ -31,6 +31,7 @@ typedef struct {
     uint64_t next;          /* index of the next entry to send */
     uint64_t commit_told;   /* it has been told to be committed, by whatever was sent last */
     uint64_t awaited;       /* somebody there is known to wait for this index to be committed */
+    bool is_watched;        /* somebody there waits for events, as far as is known */
     uint64_t untold_us;     /* since when there is something to tell; 0 = there is nothing */
     uint64_t incarnation;   /* of the process that answered last; 0 = none has */
     bool was_heard;         /* in this term */

@@ -34,6 +34,7 @@ replicator_t *replicator_new(const replicator_cfg_t *cfg, metrics_t *metrics)
     replicator_raise_commit(self, replicator_alone_until(self));
     self->applied = cfg->applied;
     self->delivered = cfg->applied;
+    self->is_watched = true; /* as watch has it, until it says that nobody does */
     self->unapplied_bytes = raft_log_bytes_above(&self->log, self->applied);
     self->lsn = cfg->last_lsn;
     self->forward_id = peer_first_id(hash_u64(cfg->incarnation));
@@ -203,6 +204,7 @@ static void replicator_step(void *context, const step_in_t *in, outbox_t *out)
     case MSG_SNAP_DONE: replicator_on_snap_done(self, &msg->u.snap); break;
     case MSG_SNAP_RECEIVED: replicator_on_snap_received(self, &msg->u.snap, out); break;
     case MSG_SNAP_INSTALLED: replicator_on_snap_installed(self, &msg->u.snap); break;
+    case MSG_INTEREST: replicator_on_interest(self, &msg->u.interest); break;
     case MSG_TRANSFER: replicator_on_transfer(self, msg, out); break;
     case MSG_STOP: replicator_on_stop(self, out); break;
     default: assert(!"a message that the wiring table does not send to replicator");

@@ -91,6 +91,7 @@ static void refuse(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
     assert(is_known);
     (void)is_known;
     ack->round = self->round_seen;
+    ack->is_watched = self->is_watched;
     replicator_say(peer->member, &answer, out);
 }
 
@@ -167,6 +168,7 @@ static void acknowledge(replicator_t *self, outbox_t *out)
         .ok = true,
         .index = self->match < self->durable ? self->match : self->durable,
         .round = self->round_seen,
+        .is_watched = self->is_watched,
     };
     self->acked_term = self->open;
     self->ack_due = false;
@@ -178,8 +180,16 @@ static void acknowledge_heartbeat(replicator_t *self, outbox_t *out)
 {
     peer_msg_t *answer = peer_msg_new(PEER_HB_ACK, self->open);
     answer->u.heartbeat.round = self->round_seen;
+    answer->u.heartbeat.is_watched = self->is_watched;
     self->heartbeat_ack_due = false;
     replicator_say(self->leader, &answer, out);
+}
+
+/* Whoever begins to watch should not wait for the next heartbeat before the leader hurries. */
+void replicator_on_interest(replicator_t *self, const msg_interest_t *interest)
+{
+    self->is_watched = interest->is_wanted;
+    self->heartbeat_ack_due |= interest->is_wanted && self->leader != 0;
 }
 
 uint64_t replicator_leader_due_us(const replicator_t *self)

@@ -195,11 +195,12 @@ static void send_heartbeat(replicator_t *self, progress_t *follower, outbox_t *o
     replicator_say(follower->member, &content, out);
 }
 
-/* How long the commit index waits for an append to carry it when nobody is known to wait for it there: a
- * watcher gets its events so much later. By itself it costs two frames and ten wake-ups. */
+/* How long the commit index waits for an append to carry it when nobody is known to wait for it there. By itself
+ * it costs two frames and ten wake-ups. */
 enum { COMMIT_WAITS_US = 2000 };
 
-/* Who has forwarded a proposal, or asked for a read index, waits for the commit index. */
+/* Who has forwarded a proposal, or asked for a read index, waits for the commit index. A watcher does, too, but
+ * while appends are on their way the next is not far. */
 static void tell_commit(replicator_t *self, progress_t *follower, outbox_t *out)
 {
     uint64_t committed = committed_there(self, follower);
@@ -208,7 +209,8 @@ static void tell_commit(replicator_t *self, progress_t *follower, outbox_t *out)
         return;
     }
     follower->untold_us = follower->untold_us ? follower->untold_us : self->now_us;
-    bool is_awaited = follower->awaited > follower->commit_told;
+    bool is_awaited = follower->awaited > follower->commit_told ||
+                      (follower->is_watched && follower->window_count == 0);
     bool is_due = self->now_us - follower->untold_us >= COMMIT_WAITS_US;
     if ((is_awaited || is_due) && outbox_room(out, ACTOR_PEER)) {
         send_heartbeat(self, follower, out);
@@ -292,7 +294,8 @@ void replicator_lead(replicator_t *self, bool has_new_round, outbox_t *out)
 /* ---- answers ---- */
 
 /* Everything of the term that is led proves that the member follows. NULL: none of its followers, or nonsense. */
-static progress_t *heard(replicator_t *self, const msg_peer_t *peer, uint64_t round, outbox_t *out)
+static progress_t *heard(replicator_t *self, const msg_peer_t *peer, uint64_t round,
+                         bool is_watched, outbox_t *out)
 {
     if (self->lead == 0 || self->lead != peer->content->term) {
         return NULL; /* late: acknowledgements of a term that nobody leads any more count for nothing */
@@ -307,6 +310,7 @@ static progress_t *heard(replicator_t *self, const msg_peer_t *peer, uint64_t ro
     }
     progress_heard(follower, peer->content->incarnation, self->now_us);
     follower->round = round > follower->round ? round : follower->round;
+    follower->is_watched = is_watched;
     return follower;
 }
 
@@ -322,7 +326,7 @@ static uint64_t agree_at(const replicator_t *self, const peer_append_ack_t *ack)
 void replicator_on_append_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
     const peer_append_ack_t *ack = &peer->content->u.append_ack;
-    progress_t *follower = heard(self, peer, ack->round, out);
+    progress_t *follower = heard(self, peer, ack->round, ack->is_watched, out);
     if (!follower) {
         return;
     }
@@ -343,5 +347,6 @@ void replicator_on_append_ack(replicator_t *self, const msg_peer_t *peer, outbox
 
 void replicator_on_heartbeat_ack(replicator_t *self, const msg_peer_t *peer, outbox_t *out)
 {
-    heard(self, peer, peer->content->u.heartbeat.round, out);
+    const peer_heartbeat_t *ack = &peer->content->u.heartbeat;
+    heard(self, peer, ack->round, ack->is_watched, out);
 }

@@ -173,6 +173,7 @@ struct replicator {
     uint64_t round_seen;  /* highest round to confirm */
     uint64_t acked_term;  /* highest term acknowledged in */
     bool ack_due, heartbeat_ack_due;
+    bool is_watched; /* somebody waits for events of this member */
     install_t install;
 
     /* Of one who leads. */
@@ -336,5 +337,6 @@ uint64_t replicator_lead_due_us(const replicator_t *self);
 bool replicator_heard_leader(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_append(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
 void replicator_on_heartbeat(replicator_t *self, const msg_peer_t *peer, outbox_t *out);
+void replicator_on_interest(replicator_t *self, const msg_interest_t *interest);
 void replicator_follow(replicator_t *self, outbox_t *out);
 uint64_t replicator_leader_due_us(const replicator_t *self);

@@ -259,7 +259,8 @@ void repl_hear_heartbeat(repl_t *self, uint64_t member, uint64_t term, uint64_t 
 void repl_hear_ack(repl_t *self, uint64_t member, uint64_t term, uint64_t index, uint64_t round)
 {
     peer_msg_t *content = peer_msg_new(PEER_APPEND_ACK, term);
-    content->u.append_ack = (peer_append_ack_t){.ok = true, .index = index, .round = round};
+    content->u.append_ack = (peer_append_ack_t){
+        .ok = true, .index = index, .round = round, .is_watched = self->is_watched};
     repl_hear(self, member, &content);
 }
 
@@ -267,8 +268,10 @@ void repl_hear_refusal(repl_t *self, uint64_t member, uint64_t term, uint64_t pr
                        uint64_t hint_index, uint64_t hint_term)
 {
     peer_msg_t *content = peer_msg_new(PEER_APPEND_ACK, term);
-    content->u.append_ack =
-        (peer_append_ack_t){.index = prev_index, .hint_index = hint_index, .hint_term = hint_term};
+    content->u.append_ack = (peer_append_ack_t){.index = prev_index,
+                                                .hint_index = hint_index,
+                                                .hint_term = hint_term,
+                                                .is_watched = self->is_watched};
     repl_hear(self, member, &content);
 }
 
@@ -276,6 +279,7 @@ void repl_hear_heartbeat_ack(repl_t *self, uint64_t member, uint64_t term, uint6
 {
     peer_msg_t *content = peer_msg_new(PEER_HB_ACK, term);
     content->u.heartbeat.round = round;
+    content->u.heartbeat.is_watched = self->is_watched;
     repl_hear(self, member, &content);
 }
 

@@ -19,6 +19,7 @@ typedef struct {
     size_t sent_count;
     uint64_t lsn;         /* last record handed to the disk */
     uint64_t incarnation; /* of the members that speak */
+    bool is_watched;      /* what they say about themselves */
 } repl_t;
 
 /* Voters with these ids, then learners: ids end with 0, both lists too. */

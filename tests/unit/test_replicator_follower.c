@@ -385,6 +385,45 @@ static void appends_that_reach_below_the_log_are_taken_from_there_on(void **stat
     repl_destroy(&repl);
 }
 
+static void interest(repl_t *repl, bool is_wanted)
+{
+    msg_t *msg = msg_new(MSG_INTEREST);
+    msg->u.interest.is_wanted = is_wanted;
+    repl_send(repl, ACTOR_WATCH, &msg);
+    repl_flush(repl);
+}
+
+static bool take_heartbeat_ack(repl_t *repl)
+{
+    msg_t *msg = repl_expect_peer(repl, 2, PEER_HB_ACK);
+    bool is_watched = msg->u.peer.content->u.heartbeat.is_watched;
+    msg_free(&msg);
+    return is_watched;
+}
+
+/* So that it hurries with the commit index. */
+static void the_leader_hears_at_once_that_somebody_watches(void **state)
+{
+    (void)state;
+    repl_t *repl = follower_of(2, NULL, 0);
+    interest(repl, true); /* there is no leader to be told */
+    repl_expect_no_peer(repl, 2, PEER_HB_ACK);
+    repl_hear_heartbeat(repl, 2, 2, 0, 0);
+    assert_true(take_heartbeat_ack(repl));
+    interest(repl, false); /* the next answer says so */
+    repl_expect_no_peer(repl, 2, PEER_HB_ACK);
+    repl_hear_heartbeat(repl, 2, 2, 0, 0);
+    assert_false(take_heartbeat_ack(repl));
+    interest(repl, true);
+    assert_true(take_heartbeat_ack(repl));
+    repl_hear_append(repl, 2, 2, 0, 0, TERMS(2), 0);
+    repl_durable(repl, 0);
+    msg_t *msg = repl_expect_peer(repl, 2, PEER_APPEND_ACK);
+    assert_true(msg->u.peer.content->u.append_ack.is_watched);
+    msg_free(&msg);
+    repl_destroy(&repl);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_leader_of_our_own_term_is_dropped),
         cmocka_unit_test(complaints_are_logged_once_a_second),
         cmocka_unit_test(appends_that_reach_below_the_log_are_taken_from_there_on),
+        cmocka_unit_test(the_leader_hears_at_once_that_somebody_watches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,8 @@ static repl_t *leader(size_t voters)
 }
 
 /* And its followers have all that. */
+enum { COMMIT_WAITS_US = 2000 };
+
 static repl_t *followed_leader(size_t voters)
 {
     repl_t *repl = leader(voters);
@@ -269,11 +271,11 @@ static void heartbeats_carry_what_the_follower_may_commit(void **state)
     (void)state;
     repl_t *repl = leader(3);
     repl_hear_ack(repl, 2, 2, 2, 0);
-    repl_advance(repl, 2000); /* what is committed is told by itself */
+    repl_advance(repl, COMMIT_WAITS_US); /* what is committed is told by itself */
     repl_clear(repl);
     assert_int_equal(replicator_ops.deadline(repl->core.core),
-                     repl->core.now_us + REPL_HEARTBEAT_US - 2000);
-    repl_advance(repl, REPL_HEARTBEAT_US - 2000);
+                     repl->core.now_us + REPL_HEARTBEAT_US - COMMIT_WAITS_US);
+    repl_advance(repl, REPL_HEARTBEAT_US - COMMIT_WAITS_US);
     msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
     assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 2);
     msg_free(&msg);
@@ -291,7 +293,7 @@ static void expect_commit_notice(repl_t *repl, uint64_t member, uint64_t commit)
     repl_expect_no_peer(repl, member, PEER_HEARTBEAT);
 }
 
-/* Events may wait there for it. */
+/* As long as nobody there is known to wait for it. */
 static void a_follower_hears_soon_what_is_committed(void **state)
 {
     (void)state;
@@ -301,7 +303,7 @@ static void a_follower_hears_soon_what_is_committed(void **state)
     repl_durable(repl, 0);
     repl_clear(repl);
     repl_hear_ack(repl, 2, 2, 3, 0);
-    repl_advance(repl, 1600);
+    repl_advance(repl, COMMIT_WAITS_US - 400);
     repl_expect_no_peer(repl, 2, PEER_HEARTBEAT); /* an append may carry it */
     uint64_t due_us = replicator_ops.deadline(repl->core.core);
     assert_int_equal(due_us, repl->core.now_us + 400);
@@ -309,10 +311,10 @@ static void a_follower_hears_soon_what_is_committed(void **state)
     expect_commit_notice(repl, 2, 3);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT); /* it has told of no entry yet */
     repl_hear_ack(repl, 3, 2, 3, 0);
-    repl_advance(repl, 2000);
+    repl_advance(repl, COMMIT_WAITS_US);
     expect_commit_notice(repl, 3, 3);
     repl_hear_ack(repl, 3, 2, 3, 0); /* no news */
-    repl_advance(repl, 2000);
+    repl_advance(repl, COMMIT_WAITS_US);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
     repl_destroy(&repl);
 }
@@ -364,8 +366,8 @@ static void without_room_a_commit_index_waits(void **state)
     repl_flush(repl);
     repl_durable(repl, 0);
     repl_hear_ack(repl, 2, 2, 3, 0);
-    assert_true(replicator_ops.deadline(repl->core.core) <= repl->core.now_us + 2000);
-    repl->core.now_us += 2000;
+    assert_true(replicator_ops.deadline(repl->core.core) <= repl->core.now_us + COMMIT_WAITS_US);
+    repl->core.now_us += COMMIT_WAITS_US;
     while (outbox_room(repl->core.outbox, ACTOR_PEER)) {
         msg_t *msg = msg_new(MSG_PEER);
         msg->u.peer = (msg_peer_t){.member = 9, .content = peer_msg_new(PEER_PING, 1)};
@@ -373,7 +375,48 @@ static void without_room_a_commit_index_waits(void **state)
     }
     step_in_t in = {.now_us = repl->core.now_us};
     replicator_ops.step(repl->core.core, &in, repl->core.outbox);
-    assert_true(replicator_ops.deadline(repl->core.core) > repl->core.now_us + 2000);
+    assert_true(replicator_ops.deadline(repl->core.core) > repl->core.now_us + COMMIT_WAITS_US);
+    repl_destroy(&repl);
+}
+
+/* Events wait there for it. */
+static void where_somebody_watches_it_is_told_at_once(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl->is_watched = true;
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_clear(repl);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    expect_commit_notice(repl, 2, 3);
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl->is_watched = false;
+    repl_hear_ack(repl, 3, 2, 3, 0);
+    repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
+    repl->is_watched = true;
+    repl_hear_heartbeat_ack(repl, 3, 2, 0);
+    expect_commit_notice(repl, 3, 3);
+    repl_destroy(&repl);
+}
+
+static void with_appends_on_their_way_the_next_tells_those_who_watch(void **state)
+{
+    (void)state;
+    repl_t *repl = followed_leader(3);
+    repl->is_watched = true;
+    repl_propose(repl, 5, "a");
+    repl_flush(repl);
+    repl_propose(repl, 6, "b");
+    repl_flush(repl);
+    repl_durable(repl, 0);
+    repl_clear(repl);
+    repl_hear_ack(repl, 2, 2, 3, 0);
+    repl_expect_no_peer(repl, 2, PEER_HEARTBEAT);
+    repl_propose(repl, 7, "c");
+    repl_flush(repl);
+    assert_int_equal(expect_append(repl, 2).commit, 3);
     repl_destroy(&repl);
 }
 
@@ -652,6 +695,8 @@ int main(void)
         cmocka_unit_test(who_forwarded_a_proposal_hears_at_once_that_it_is_committed),
         cmocka_unit_test(who_asked_for_a_read_index_hears_at_once_that_it_is_committed),
         cmocka_unit_test(without_room_a_commit_index_waits),
+        cmocka_unit_test(where_somebody_watches_it_is_told_at_once),
+        cmocka_unit_test(with_appends_on_their_way_the_next_tells_those_who_watch),
         cmocka_unit_test(an_append_tells_what_is_committed_too),
         cmocka_unit_test(alone_there_are_no_heartbeats),
         cmocka_unit_test(a_quorum_that_answers_is_reported_once_per_interval),
