@@ -245,6 +245,10 @@ static void add_consensus(node_t *self, uint64_t applied)
               (runtime_cfg_t){.id = ACTOR_REPLICATOR, .ops = &replicator_ops, .core = replicator});
 }
 
+/* Every write waits for its thread, which sleeps most of the time and wakes up three times for each: in docs/BENCHMARKS.md
+ * what it saves not to queue behind the others. */
+enum { WAL_NICER = 10 };
+
 static void add_helpers(node_t *self)
 {
     lease_cfg_t lease_cfg = {.election_timeout_us = election_timeout_us(self),
@@ -260,7 +264,8 @@ static void add_helpers(node_t *self)
                                     .ops = &wal_writer_ops,
                                     .core = writer,
                                     .port = wal_disk_port,
-                                    .port_context = self->disk});
+                                    .port_context = self->disk,
+                                    .nicer = WAL_NICER});
     add_actor(self, (runtime_cfg_t){.id = ACTOR_KEEPER,
                                     .ops = &keeper_ops,
                                     .core = keeper_new(&keeper_cfg, &self->metrics[ACTOR_KEEPER])});

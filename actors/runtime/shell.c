@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "actors/runtime/clock.h"
@@ -386,6 +387,14 @@ static void generic_loop(runtime_t *self)
     }
 }
 
+/* In Linux a thread has a nice value of its own. Who may not lower it keeps the one it has. */
+static void ask_for_priority(int nicer)
+{
+    if (nicer) {
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) - nicer);
+    }
+}
+
 static void thread_main(zsock_t *pipe, void *argument)
 {
     runtime_t *self = argument;
@@ -393,6 +402,7 @@ static void thread_main(zsock_t *pipe, void *argument)
     self->pipe_fd = (int)zsock_fd(pipe);
     self->started_us = clock_monotonic_us();
     prctl(PR_SET_NAME, actor_name(self->cfg.id)); /* what top -H and perf show */
+    ask_for_priority(self->cfg.nicer);
     zsock_signal(pipe, 0);
     runtime_woken(self);
     if (self->cfg.loop) {

@@ -30,6 +30,7 @@ typedef struct {
     void (*log)(void *context, log_level_t level, actor_id_t actor, const char *text,
                 const char *fields);
     void *log_context;
+    int nicer; /* the thread's nice value is so much below the process's, where that is permitted */
     /* Told on the actor's thread of a turn that took longer than this; NULL = nobody is. */
     uint64_t slow_turn_us;
     void (*slow_turn)(void *context, uint64_t took_us);
