@@ -245,8 +245,8 @@ static void add_consensus(node_t *self, uint64_t applied)
               (runtime_cfg_t){.id = ACTOR_REPLICATOR, .ops = &replicator_ops, .core = replicator});
 }
 
-/* Every write waits for its thread, which sleeps most of the time and wakes up three times for each: in docs/BENCHMARKS.md
- * what it saves not to queue behind the others. */
+/* Every write waits for its thread, which wakes up three times for each with little to do: docs/BENCHMARKS.md has what
+ * it saves when that need not queue behind the others. */
 enum { WAL_NICER = 10 };
 
 static void add_helpers(node_t *self)

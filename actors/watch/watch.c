@@ -165,21 +165,18 @@ static void deliver(watch_t *self, watcher_t *watcher, const bytes_t *events, si
 
 /* ---- does anybody watch? ---- */
 
-static void tell_interest(const watch_t *self, actor_id_t to, outbox_t *out)
-{
-    msg_t *msg = msg_new(MSG_INTEREST);
-    msg->u.interest = (msg_interest_t){.number = self->asked, .is_wanted = self->is_wanted};
-    outbox_put(out, to, &msg);
-}
-
 static void ask_for_events(watch_t *self, bool is_wanted, outbox_t *out)
 {
+    static const actor_id_t told[] = {ACTOR_APPLIER, ACTOR_REPLICATOR};
     self->is_wanted = is_wanted;
     self->is_told = false;
     self->quiet_spans = 0;
     self->asked++;
-    tell_interest(self, ACTOR_APPLIER, out);
-    tell_interest(self, ACTOR_REPLICATOR, out);
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        msg_t *msg = msg_new(MSG_INTEREST);
+        msg->u.interest = (msg_interest_t){.number = self->asked, .is_wanted = is_wanted};
+        outbox_put(out, told[i], &msg);
+    }
 }
 
 static void count_quiet_span(watch_t *self, outbox_t *out)

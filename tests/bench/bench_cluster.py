@@ -34,7 +34,8 @@ class ClusterRows:
 
     LOAD = ["3 members: put @%d" % n for n in (1, 64, 256)] + [
         "3 members: get from %s @%d" % (who, n) for who in ("leader", "follower") for n in (1, 256)]
-    REST = ["3 members: memory idle", "3 members: no writes after kill -9 of the leader",
+    WATCH = "3 members: a lone put's event at a follower"
+    REST = ["3 members: memory idle", WATCH, "3 members: no writes after kill -9 of the leader",
             "3 members: put @64 while a follower catches up"]
 
     def __init__(self, bench):
@@ -78,10 +79,21 @@ class ClusterRows:
         for inflight in (1, 256):
             bench.h2load_row("3 members: get from follower @%d" % inflight, "Range", inflight)
         bench.server = None
+        if bench.wanted(self.WATCH):
+            self.watch(leader, follower)
         if bench.wanted("3 members: put @64 while a follower catches up"):
             self.catch_up(members)
         if bench.wanted("3 members: no writes after kill -9 of the leader"):
             self.kill_leaders(members)
+
+    def watch(self, leader, follower):
+        """From before a put to the leader until a watcher at a follower has its event; 50 puts per second."""
+        bench = self.bench
+        bench.server = leader
+        got = bench.run_load("fanout", "--watchers", 1, "--streams", 1, "--connections", 1, "--inflight", 1,
+                             "--rate", bench.options.fan_out_rate, "--watch-at", follower.target)
+        bench.record(self.WATCH, **{"p50": got["p50_us"] / 1e3, "p99": got["p99_us"] / 1e3})
+        bench.server = None
 
     # ---- a follower that is too far behind ----
 

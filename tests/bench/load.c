@@ -10,6 +10,7 @@
  *   --watchers N      1000     --streams N      20 (at most one connection each)
  *   --rate PUTS       0        puts per second of put and fan-out; 0: as fast as --inflight lets it
  *   --watch key|prefix         what the watchers of fan-out watch
+ *   --watch-at HOST:PORT       of another member, where they do
  *   --subscribe HOST:PORT      fan-out to ZeroMQ subscribers of that publish socket, a connection each
  *   --throttled N     0        beside the watchers of fan-out: half of them read once a second, half never
  *   --pause                    fan-out: says "standing" when all watchers stand, and goes on with a line on stdin;

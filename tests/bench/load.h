@@ -36,6 +36,7 @@ typedef struct load_options {
     bool random_order; /* fill */
     size_t watchers;
     size_t streams;
+    const char *watch_at;  /* HOST:PORT of the watchers, if not the endpoint */
     double rate;           /* puts per second; 0: as fast as answers or events arrive */
     bool watch_prefix;     /* else the key itself */
     const char *subscribe; /* HOST:PORT of the publish socket: ZeroMQ subscribers, no watches */

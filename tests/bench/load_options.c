@@ -24,6 +24,7 @@ enum {
     OPT_STREAMS,
     OPT_RATE,
     OPT_WATCH,
+    OPT_WATCH_AT,
     OPT_SUBSCRIBE,
     OPT_THROTTLED,
     OPT_PAUSE,
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
     {"streams", required_argument, NULL, OPT_STREAMS},
     {"rate", required_argument, NULL, OPT_RATE},
     {"watch", required_argument, NULL, OPT_WATCH},
+    {"watch-at", required_argument, NULL, OPT_WATCH_AT},
     {"subscribe", required_argument, NULL, OPT_SUBSCRIBE},
     {"throttled", required_argument, NULL, OPT_THROTTLED},
     {"pause", no_argument, NULL, OPT_PAUSE},
@@ -110,6 +112,7 @@ static void take(load_options_t *self, int option, const char *text)
     case OPT_WATCH:
         self->watch_prefix = one_of(text, (const char *const[]){"key", "prefix"}, 2) == 1;
         break;
+    case OPT_WATCH_AT: self->watch_at = text; break;
     case OPT_SUBSCRIBE: self->subscribe = text; break;
     case OPT_THROTTLED: self->throttled = number(text, 0, 10000); break;
     case OPT_PAUSE: self->pauses = true; break;

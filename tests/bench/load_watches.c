@@ -111,11 +111,16 @@ static void open_watches(watches_t *self, const load_options_t *options, load_po
     }
 }
 
+static const char *endpoint_of(const load_options_t *options)
+{
+    return options->watch_at ? options->watch_at : options->endpoint;
+}
+
 /* Until their watches stand. */
 static void open_throttled(watches_t *self, const load_options_t *options, load_pool_t *pool,
                            size_t count)
 {
-    load_pool_init(pool, options->endpoint, count);
+    load_pool_init(pool, endpoint_of(options), count);
     open_watches(self, options, pool, count, count, false);
     size_t wanted = self->created + count;
     int64_t end_ns = load_now_ns() + LOAD_GRACE_S * INT64_C(1000000000);
@@ -134,7 +139,7 @@ static void *start(const load_options_t *options, const load_sink_t *sink)
     watches_t *self = xcalloc(1, sizeof *self);
     self->sink = *sink;
     size_t streams = least(options->streams, options->watchers);
-    load_pool_init(&self->pool, options->endpoint, least(options->connections, streams));
+    load_pool_init(&self->pool, endpoint_of(options), least(options->connections, streams));
     open_throttled(self, options, &self->slow, options->throttled / 2);
     open_throttled(self, options, &self->stalled, options->throttled - options->throttled / 2);
     open_watches(self, options, &self->pool, options->watchers, streams, true);
