@@ -185,11 +185,13 @@ static void fill_replication(peer_msg_t *msg, prng_t *prng)
                                                 .index = number(prng),
                                                 .hint_index = number(prng),
                                                 .hint_term = number(prng),
-                                                .round = number(prng)};
+                                                .round = number(prng),
+                                                .is_watched = coin(prng)};
         break;
     case PEER_HEARTBEAT:
     case PEER_HB_ACK:
-        msg->u.heartbeat = (peer_heartbeat_t){.commit = number(prng), .round = number(prng)};
+        msg->u.heartbeat = (peer_heartbeat_t){
+            .commit = number(prng), .round = number(prng), .is_watched = coin(prng)};
         break;
     case PEER_READ_FWD:
     case PEER_READ_FWD_AT:
@@ -329,12 +331,14 @@ static void lend_replication(Quoral__PeerFrame *frame, content_t *content, const
         content->append_ack.hint_index = msg->u.append_ack.hint_index;
         content->append_ack.hint_term = msg->u.append_ack.hint_term;
         content->append_ack.round = msg->u.append_ack.round;
+        content->append_ack.watched = msg->u.append_ack.is_watched;
         break;
     case PEER_HEARTBEAT:
     case PEER_HB_ACK:
         USE(frame, content, heartbeat, HEARTBEAT, quoral__peer_heartbeat__init);
         content->heartbeat.commit = msg->u.heartbeat.commit;
         content->heartbeat.round = msg->u.heartbeat.round;
+        content->heartbeat.watched = msg->u.heartbeat.is_watched;
         break;
     case PEER_READ_FWD:
     case PEER_READ_FWD_AT:

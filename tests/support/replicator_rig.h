@@ -5,7 +5,12 @@
 #include "actors/replicator/replicator.h"
 #include "tests/support/core_test.h"
 
-enum { REPL_SENT_MAX = 4096, REPL_HEARTBEAT_US = 100000, REPL_ELECTION_US = 1000000 };
+enum {
+    REPL_SENT_MAX = 4096,
+    REPL_HEARTBEAT_US = 100000,
+    REPL_ELECTION_US = 1000000,
+    REPL_COMMIT_WAITS_US = 2000, /* for an append, when nobody is known to wait */
+};
 
 typedef struct {
     actor_id_t to;

@@ -12,8 +12,6 @@
 
 #define TERMS(...) ((const uint64_t[]){__VA_ARGS__, 0})
 
-enum { COMMIT_WAITS_US = 2000 };
-
 /* Follows member 2 in term 2; both have (1, term 1). */
 static repl_t *follower(void)
 {
@@ -31,7 +29,7 @@ static repl_t *leader_of(size_t voters)
     repl_durable(repl, 0);
     repl_hear_ack(repl, 2, 2, 2, 0);
     repl_hear_ack(repl, 3, 2, 2, 0);
-    repl_advance(repl, COMMIT_WAITS_US); /* both have heard what is committed */
+    repl_advance(repl, REPL_COMMIT_WAITS_US); /* both have heard what is committed */
     repl_clear(repl);
     return repl;
 }

@@ -22,8 +22,6 @@ static repl_t *leader(size_t voters)
 }
 
 /* And its followers have all that. */
-enum { COMMIT_WAITS_US = 2000 };
-
 static repl_t *followed_leader(size_t voters)
 {
     repl_t *repl = leader(voters);
@@ -271,11 +269,11 @@ static void heartbeats_carry_what_the_follower_may_commit(void **state)
     (void)state;
     repl_t *repl = leader(3);
     repl_hear_ack(repl, 2, 2, 2, 0);
-    repl_advance(repl, COMMIT_WAITS_US); /* what is committed is told by itself */
+    repl_advance(repl, REPL_COMMIT_WAITS_US); /* what is committed is told by itself */
     repl_clear(repl);
     assert_int_equal(replicator_ops.deadline(repl->core.core),
-                     repl->core.now_us + REPL_HEARTBEAT_US - COMMIT_WAITS_US);
-    repl_advance(repl, REPL_HEARTBEAT_US - COMMIT_WAITS_US);
+                     repl->core.now_us + REPL_HEARTBEAT_US - REPL_COMMIT_WAITS_US);
+    repl_advance(repl, REPL_HEARTBEAT_US - REPL_COMMIT_WAITS_US);
     msg_t *msg = repl_expect_peer(repl, 2, PEER_HEARTBEAT);
     assert_int_equal(msg->u.peer.content->u.heartbeat.commit, 2);
     msg_free(&msg);
@@ -303,7 +301,7 @@ static void a_follower_hears_soon_what_is_committed(void **state)
     repl_durable(repl, 0);
     repl_clear(repl);
     repl_hear_ack(repl, 2, 2, 3, 0);
-    repl_advance(repl, COMMIT_WAITS_US - 400);
+    repl_advance(repl, REPL_COMMIT_WAITS_US - 400);
     repl_expect_no_peer(repl, 2, PEER_HEARTBEAT); /* an append may carry it */
     uint64_t due_us = replicator_ops.deadline(repl->core.core);
     assert_int_equal(due_us, repl->core.now_us + 400);
@@ -311,10 +309,10 @@ static void a_follower_hears_soon_what_is_committed(void **state)
     expect_commit_notice(repl, 2, 3);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT); /* it has told of no entry yet */
     repl_hear_ack(repl, 3, 2, 3, 0);
-    repl_advance(repl, COMMIT_WAITS_US);
+    repl_advance(repl, REPL_COMMIT_WAITS_US);
     expect_commit_notice(repl, 3, 3);
     repl_hear_ack(repl, 3, 2, 3, 0); /* no news */
-    repl_advance(repl, COMMIT_WAITS_US);
+    repl_advance(repl, REPL_COMMIT_WAITS_US);
     repl_expect_no_peer(repl, 3, PEER_HEARTBEAT);
     repl_destroy(&repl);
 }
@@ -366,8 +364,9 @@ static void without_room_a_commit_index_waits(void **state)
     repl_flush(repl);
     repl_durable(repl, 0);
     repl_hear_ack(repl, 2, 2, 3, 0);
-    assert_true(replicator_ops.deadline(repl->core.core) <= repl->core.now_us + COMMIT_WAITS_US);
-    repl->core.now_us += COMMIT_WAITS_US;
+    assert_true(replicator_ops.deadline(repl->core.core) <=
+                repl->core.now_us + REPL_COMMIT_WAITS_US);
+    repl->core.now_us += REPL_COMMIT_WAITS_US;
     while (outbox_room(repl->core.outbox, ACTOR_PEER)) {
         msg_t *msg = msg_new(MSG_PEER);
         msg->u.peer = (msg_peer_t){.member = 9, .content = peer_msg_new(PEER_PING, 1)};
@@ -375,7 +374,8 @@ static void without_room_a_commit_index_waits(void **state)
     }
     step_in_t in = {.now_us = repl->core.now_us};
     replicator_ops.step(repl->core.core, &in, repl->core.outbox);
-    assert_true(replicator_ops.deadline(repl->core.core) > repl->core.now_us + COMMIT_WAITS_US);
+    assert_true(replicator_ops.deadline(repl->core.core) >
+                repl->core.now_us + REPL_COMMIT_WAITS_US);
     repl_destroy(&repl);
 }
 
